@@ -1,0 +1,1 @@
+"""What every Tickloom service shares: configuration, bus, sink loop, lifecycle, logs, metrics."""

@@ -1,0 +1,1 @@
+"""The bus: how Tickloom uses NATS JetStream."""

@@ -1,0 +1,233 @@
+"""The loop that every sink runs: messages of a partition to chunks, chunks to a store, then the acknowledgement.
+
+The boundaries of a chunk are a pure function of the stream: its rows, its bytes, and the time at which JetStream stored
+its messages, never the local clock or the size of a pull. A chunk that is delivered again is the same chunk, and a
+store that writes it again writes the same objects.
+
+What is committed is what the store says, not the acknowledgement floor of the consumer: that can roll back when the
+server crashes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+import structlog
+from prometheus_client import Counter, Gauge, Histogram
+
+from tickloom_core.bus.connection import Connection
+from tickloom_core.bus.reader import Delivery, PartitionReader, StreamIdentity
+from tickloom_core.bus.subjects import make_rejected_subject
+from tickloom_core.errors import BusUnavailableError, PoisonousMessageError, TransientError
+from tickloom_core.lifecycle import Health, Stop
+from tickloom_core.wire import Batch, decode
+from tickloom_core.writers import WriterWindow
+
+log = structlog.get_logger(__name__)
+
+_NS_PER_S: Final = 1_000_000_000
+_IDLE_POLL_S: Final = 0.5
+_RETRY_BASE_S: Final = 0.25
+_RETRY_MAX_S: Final = 15.0
+_MAX_REASON_CHARS: Final = 500
+
+_WRITTEN_ROWS = Counter("tickloom_sink_rows", "Rows committed", ["sink", "channel"])
+_CHUNKS = Counter("tickloom_sink_chunks", "Chunks committed", ["sink"])
+_REPEATED = Counter("tickloom_sink_repeated_messages", "Messages dropped because their batch was seen before", ["sink"])
+_REJECTED = Counter("tickloom_sink_rejected_messages", "Messages set aside as unreadable", ["sink"])
+_FAILURES = Counter("tickloom_sink_store_failures", "Writes that failed and were tried again", ["sink"])
+_COMMITTED = Gauge("tickloom_sink_committed_sequence", "Last committed stream sequence", ["sink", "partition"])
+_PENDING = Gauge("tickloom_sink_pending_messages", "Messages not yet delivered", ["sink", "partition"])
+_WRITE_SECONDS = Histogram("tickloom_sink_write_seconds", "Writing one chunk", ["sink"])
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkLimits:
+    """What ends a chunk, whichever comes first."""
+
+    rows: int
+    size_bytes: int
+    window_s: float
+
+
+@dataclass(slots=True)
+class Chunk:
+    """Consecutive messages of one partition.
+
+    Attributes:
+        first_sequence: the stream sequence behind the last chunk's last one.
+        last_sequence: that of the last message, also when it was a repeat or set aside.
+        stored_ns: when JetStream stored the first message.
+        batches: the readable messages in order, repeats dropped.
+        writers: the window of writers after this chunk, to be committed with it.
+    """
+
+    partition: int
+    stream: StreamIdentity
+    first_sequence: int
+    writers: WriterWindow
+    last_sequence: int = 0
+    stored_ns: int = 0
+    batches: list[Batch] = field(default_factory=list)
+    row_count: int = 0
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """Where a store stands in one partition of one stream."""
+
+    last_sequence: int
+    writers: WriterWindow
+
+
+class Store(Protocol):
+    """Where chunks go."""
+
+    async def open_partition(self, partition: int, stream: StreamIdentity) -> Committed:
+        """Return what is committed of this stream; (0, empty window) when nothing is.
+
+        Raises:
+            TransientError: try again.
+            PermanentError: the store cannot be used; the message says what to mend.
+        """
+
+    async def write(self, chunk: Chunk) -> None:
+        """Make the chunk durable, idempotently: the same chunk may come again after a crash.
+
+        Raises:
+            TransientError: nothing is committed, try again.
+            PermanentError: the store cannot be used any more.
+        """
+
+
+class SinkLoop:
+    """Carries one partition into a store.
+
+    Args:
+        connection: the bus.
+        sink: the sink's name in bus.sinks.
+        store: where chunks go.
+        limits: what ends a chunk.
+        health: told that the loop turns.
+    """
+
+    def __init__(self, connection: Connection, sink: str, store: Store, limits: ChunkLimits, health: Health) -> None:
+        self._connection = connection
+        self._sink = sink
+        self._store = store
+        self._limits = limits
+        self._window_ns = int(limits.window_s * _NS_PER_S)
+        self._health = health
+
+    async def run(self, partition: int, stop: Stop) -> None:
+        """Carry messages until `stop`; what is not committed then is delivered again to whoever comes next.
+
+        Raises:
+            PermanentError: the store or the consumer cannot be used.
+        """
+        reader = PartitionReader(self._connection, self._sink, partition)
+        stream, committed = await self._begin(reader, partition)
+        log.info("sink.started", sink=self._sink, partition=partition, after=committed.last_sequence)
+        chunk = Chunk(partition, stream, committed.last_sequence + 1, committed.writers)
+        last: Delivery | None = None
+        try:
+            while not stop.is_set:
+                self._health.beat(f"partition-{partition}")
+                delivery = await reader.read(_IDLE_POLL_S)
+                if last is not None and await self._is_complete(chunk, delivery, reader):
+                    await self._commit(chunk, stop)
+                    await reader.acknowledge(last)
+                    chunk = Chunk(partition, stream, chunk.last_sequence + 1, chunk.writers.copy())
+                    last = None
+                if delivery is not None:
+                    await self._add(chunk, delivery)
+                    last = delivery
+        finally:
+            await reader.close()
+
+    async def _begin(self, reader: PartitionReader, partition: int) -> tuple[StreamIdentity, Committed]:
+        delay_s = _RETRY_BASE_S
+        while True:
+            try:
+                stream = await reader.identify_stream()
+                committed = await self._store.open_partition(partition, stream)
+                await reader.start_after(committed.last_sequence)
+            except TransientError as error:
+                log.warning("sink.start_delayed", partition=partition, error=str(error))
+                await asyncio.sleep(delay_s)
+                delay_s = min(_RETRY_MAX_S, delay_s * 2)
+            else:
+                _COMMITTED.labels(self._sink, partition).set(committed.last_sequence)
+                return stream, committed
+
+    async def _is_complete(self, chunk: Chunk, following: Delivery | None, reader: PartitionReader) -> bool:
+        """Say whether the chunk ends before `following`, or at all when nothing follows."""
+        if chunk.row_count >= self._limits.rows or chunk.size_bytes >= self._limits.size_bytes:
+            return True
+        window = chunk.stored_ns // self._window_ns
+        if following is not None:
+            return following.stored_ns // self._window_ns != window
+        try:
+            standing = await reader.look()
+        except BusUnavailableError:
+            return False
+        _PENDING.labels(self._sink, chunk.partition).set(standing.pending)
+        # Nothing is pending and the server's own clock is past the window: whatever comes later belongs to a later one.
+        return standing.pending == 0 and reader.is_drained and standing.server_ns // self._window_ns > window
+
+    async def _add(self, chunk: Chunk, delivery: Delivery) -> None:
+        if not chunk.stored_ns:
+            chunk.stored_ns = delivery.stored_ns
+        chunk.last_sequence = delivery.sequence
+        chunk.size_bytes += len(delivery.data)
+        try:
+            batch = decode(delivery.data)
+        except PoisonousMessageError as error:
+            await self._reject(delivery, str(error))
+            return
+        if not chunk.writers.note(batch.header.writer, batch.header.writer_sequence):
+            _REPEATED.labels(self._sink).inc()
+            log.info("sink.repeat_dropped", writer=batch.header.writer, sequence=delivery.sequence)
+            return
+        chunk.batches.append(batch)
+        chunk.row_count += batch.row_count
+
+    async def _commit(self, chunk: Chunk, stop: Stop) -> None:
+        delay_s = _RETRY_BASE_S
+        while True:
+            try:
+                with _WRITE_SECONDS.labels(self._sink).time():
+                    await self._store.write(chunk)
+                break
+            except TransientError as error:
+                _FAILURES.labels(self._sink).inc()
+                log.warning("sink.write_delayed", partition=chunk.partition, error=str(error), retry_s=delay_s)
+                self._health.beat(f"partition-{chunk.partition}")
+                if stop.is_set:
+                    raise
+                await asyncio.sleep(delay_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
+                delay_s = min(_RETRY_MAX_S, delay_s * 2)
+        _CHUNKS.labels(self._sink).inc()
+        for batch in chunk.batches:
+            _WRITTEN_ROWS.labels(self._sink, batch.header.channel).inc(batch.row_count)
+        _COMMITTED.labels(self._sink, chunk.partition).set(chunk.last_sequence)
+
+    async def _reject(self, delivery: Delivery, reason: str) -> None:
+        """Set a message aside under md_rejected with its reason; it stays in the stream until that is stored."""
+        _REJECTED.labels(self._sink).inc()
+        log.error("sink.rejected", subject=delivery.subject, sequence=delivery.sequence, reason=reason)
+        headers = {
+            "Nats-Msg-Id": f"{self._sink}-{delivery.sequence}",
+            "Tickloom-Reason": reason[:_MAX_REASON_CHARS].replace("\n", " "),
+            "Tickloom-Sequence": str(delivery.sequence),
+        }
+        subject = make_rejected_subject(self._sink, delivery.subject)
+        delay_s = _RETRY_BASE_S
+        while not await self._connection.store(subject, delivery.data, headers):
+            log.warning("sink.reject_delayed", subject=subject)
+            await asyncio.sleep(delay_s)
+            delay_s = min(_RETRY_MAX_S, delay_s * 2)

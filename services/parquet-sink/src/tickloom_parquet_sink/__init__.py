@@ -1,0 +1,1 @@
+"""JetStream to Parquet on S3 or disk, exactly once."""

@@ -1,0 +1,1 @@
+"""Profile venues, score and pack their shards, publish the plan."""

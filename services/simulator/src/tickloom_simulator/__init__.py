@@ -1,0 +1,1 @@
+"""A hostile fake exchange that speaks real wire formats."""

@@ -1,0 +1,1 @@
+"""The only door to ccxt: opening venues, their capabilities, markets and symbols, exclusions, errors."""
