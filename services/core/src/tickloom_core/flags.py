@@ -37,11 +37,14 @@ def define_common_flags(values: absl_flags.FlagValues, *, name: str) -> None:
 
 
 def parse_flags(values: absl_flags.FlagValues, arguments: Sequence[str]) -> None:
-    """Parse the command line, the program's name first.
+    """Parse the command line, the program's name first; `--help` prints the flags and ends the program.
 
     Raises:
         ConfigError: a flag is unknown or its value wrong, or something is left that is no flag.
     """
+    if "--help" in arguments:
+        print(values.get_help())  # noqa: T201 - what the user asked for
+        raise SystemExit(0)
     try:
         rest = values(list(arguments))
     except absl_flags.Error as error:

@@ -1,4 +1,4 @@
-"""One guarded connection to NATS a service: it says clearly when it cannot connect, and tells who asks of reconnects."""
+"""One guarded connection to NATS a service: clear when it cannot connect, and it tells of reconnects."""
 
 from __future__ import annotations
 

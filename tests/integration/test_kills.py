@@ -1,0 +1,85 @@
+"""kill -9 of anything at any moment: nothing acknowledged is lost, nothing is stored twice."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import time
+from collections import Counter
+
+import pytest
+
+from tests.support import stored
+from tests.support.stack import Stack, wait_until
+from tickloom_core.bus.connection import connect
+from tickloom_core.config import NatsConfig
+from tickloom_core.wire import decode
+
+ROUNDS = 10
+SEED = 20261121
+AUDIT = "audit"
+
+
+async def add_audit(url: str) -> None:
+    """Make a consumer that never acknowledges, so that the stream keeps every message it ever acknowledged."""
+    connection = await connect(NatsConfig(url=url), name="audit")
+    body = {"stream_name": "MARKETDATA", "config": {"name": AUDIT, "durable_name": AUDIT, "ack_policy": "explicit"}}
+    answer = await connection.request(f"$JS.API.CONSUMER.CREATE.MARKETDATA.{AUDIT}", body)
+    assert "error" not in answer, answer
+    await connection.close()
+
+
+async def read_acknowledged(url: str) -> dict[tuple[str, int], tuple[str, int]]:
+    """Return channel and rows of each batch in the stream, by writer and writer sequence: each was acknowledged."""
+    connection = await connect(NatsConfig(url=url), name="audit")
+    state = (await connection.request("$JS.API.STREAM.INFO.MARKETDATA"))["state"]
+    batches = {}
+    for sequence in range(state["first_seq"], state["last_seq"] + 1):
+        message = await connection.client.jetstream().get_msg("MARKETDATA", sequence)
+        batch = decode(message.data or b"")
+        batches[batch.header.writer, batch.header.writer_sequence] = (batch.header.channel, batch.row_count)
+    await connection.close()
+    return batches
+
+
+def assert_acknowledged_is_stored_once(stack: Stack) -> None:
+    """Assert that the rows in Parquet are those of the acknowledged batches, by channel, and none is there twice."""
+    acknowledged = asyncio.run(read_acknowledged(stack.nats.url))
+    expected: Counter[str] = Counter()
+    for channel, rows in acknowledged.values():
+        expected[channel] += rows
+    wait_until(
+        lambda: all(stored.read_table(stack.root, channel).num_rows >= expected[channel] for channel in expected),
+        within_s=60,
+        what=f"stored rows reach the acknowledged {dict(expected)}",
+    )
+    assert {channel: stored.read_table(stack.root, channel).num_rows for channel in expected} == dict(expected)
+    for venue in stack.simulator.venues:
+        for symbol, counts in stored.read_keys(stack.root, venue, "trades").items():
+            repeated = [key for key, count in counts.items() if count > 1]
+            assert not repeated, f"{venue} {symbol} stored twice: {repeated[:5]}"
+
+
+@pytest.mark.timeout(400)
+def test_ten_kills(make_stack):
+    """Ten rounds of kill -9 of collector, sink or nats-server at random moments under load."""
+    stack = make_stack("--synthetic", "--trades_per_s=500", "--tickers_per_s=50", "--books_per_s=50")
+    stack.wait_for_flow()
+    asyncio.run(add_audit(stack.nats.url))
+    chance = random.Random(SEED)  # noqa: S311 - a repeatable test, not a secret
+    victims = ["collector-0", "parquet-sink", "nats"] * (ROUNDS // 3 + 1)
+    for victim in chance.sample(victims, ROUNDS):
+        time.sleep(chance.uniform(0.5, 3))  # a random moment, not a synchronisation
+        if victim == "nats":
+            stack.nats.kill()
+            time.sleep(chance.uniform(0, 1))
+            stack.nats.start()
+        else:
+            stack.stop(victim, signal.SIGKILL)
+            stack.start(victim)
+    before = stack.simulator.count_sent()
+    wait_until(lambda: stack.simulator.count_sent() > before + 500, within_s=60, what="data flows after the last kill")
+    stack.simulator.pause()
+    assert stack.stop("collector-0") == 0
+    assert_acknowledged_is_stored_once(stack)
