@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from conftest import NatsServer
+from tests.support.servers import NatsServer
 from tests.support.simulator import Simulator, running_simulator
 from tests.support.stack import Stack, make_config, running_stack
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from conftest import find_free_port
+from tests.support.servers import find_free_port
 
 SERVICES = ("planner", "collector", "parquet-sink")
 BINANCE = {"channels": {"trades": {"symbols": ["BTC/USDT"]}}}

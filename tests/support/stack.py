@@ -14,8 +14,8 @@ from typing import Any
 
 import yaml
 
-from conftest import NatsServer
 from tests.support import stored
+from tests.support.servers import NatsServer
 from tests.support.simulator import Simulator
 
 CHANNELS = ("trades", "tickers", "books")

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from absl import flags as absl_flags
 
-from conftest import find_free_port
+from tests.support.servers import find_free_port
 from tickloom_core.errors import ConfigError, TransientError
 from tickloom_core.flags import define_common_flags, parse_flags, read_common_options
 from tickloom_core.http import serve_health

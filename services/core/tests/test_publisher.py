@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from bus_support import eventually, make_batch
 
+from tests.support.bus import eventually, make_batch
 from tickloom_core.bus.connection import Connection
 from tickloom_core.bus.publisher import Publisher, PublisherLimits
 from tickloom_core.bus.spool import Loss, Spool

@@ -7,9 +7,9 @@ import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from bus_support import eventually, make_batch
 from hypothesis import given, strategies
 
+from tests.support.bus import eventually, make_batch
 from tickloom_core.bus.connection import Connection, connect
 from tickloom_core.bus.reader import StreamIdentity
 from tickloom_core.config import NatsConfig

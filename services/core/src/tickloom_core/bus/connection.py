@@ -36,6 +36,12 @@ class Connection:
         """Whether the socket stands at this moment."""
         return bool(self.client.is_connected)
 
+    @property
+    def server_version(self) -> tuple[int, int]:
+        """Major and minor version of the server."""
+        version = self.client.connected_server_version
+        return (version.major, version.minor)
+
     def on_reconnect(self, listener: Callable[[], None]) -> None:
         """Call `listener` after each reconnect; it must not block."""
         self._listeners.append(listener)

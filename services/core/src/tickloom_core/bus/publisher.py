@@ -51,6 +51,11 @@ _ACK_SECONDS = Histogram(
     "From sending a message to its acknowledgement",
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
 )
+_FRAME_TO_ACK_SECONDS = Histogram(
+    "tickloom_frame_to_ack_seconds",
+    "From receiving the oldest frame of a batch to the batch's acknowledgement",
+    buckets=(0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.035, 0.04, 0.05, 0.06, 0.08, 0.1, 0.15, 0.25, 0.5, 1, 5, 30),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +240,7 @@ class Publisher:
         _PUBLISHED.labels(message.channel).inc()
         _PUBLISHED_ROWS.labels(message.channel).inc(message.rows)
         _ACK_SECONDS.observe(time.monotonic() - sent.sent_s)
+        _FRAME_TO_ACK_SECONDS.observe(max(0.0, time.time() - message.first_ns / 1e9))
         if message.message_id in self._spooled_ids:
             self._spooled_ids.discard(message.message_id)
             self._spool.acknowledge(message.message_id)

@@ -30,6 +30,7 @@ log = structlog.get_logger(__name__)
 
 _NS_PER_S: Final = 1_000_000_000
 _PARTITIONS_KEY: Final = "tickloom.partitions"
+_MIN_SERVER_VERSION: Final = (2, 14)
 _NAME_TAKEN: Final = 10058
 _REJECTED_MAX_BYTES: Final = 256 * 1024**2
 _MAX_ACK_PENDING: Final = 1_000_000
@@ -50,6 +51,9 @@ async def ensure_topology(connection: Connection, config: BusConfig) -> None:
         TopologyError: the stream exists with another number of partitions, or the server refuses a definition.
         BusUnavailableError: JetStream does not answer.
     """
+    if connection.server_version < _MIN_SERVER_VERSION:
+        found, needed = (".".join(map(str, version)) for version in (connection.server_version, _MIN_SERVER_VERSION))
+        raise TopologyError(f"this is nats-server {found}; consumers can be reset from {needed} on: update the server")
     await _ensure_stream(connection, config)
     await _create(connection, f"$JS.API.STREAM.CREATE.{REJECTED_STREAM}", _describe_rejected_stream(config))
     for bucket, definition in _BUCKETS.items():
