@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import stored
+from tests.support.simulator import AGENT
 from tests.support.stack import wait_until
 
 RECORDING = "recordings/binance_btcusdt_2024.jsonl.gz"
@@ -65,7 +66,7 @@ def rebuild_tops(snapshot: dict, frames: list[dict]) -> dict[int, tuple[list, li
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("feed", ["ccxt", "native"])
+@pytest.mark.parametrize("feed", ["ccxt", "auto"])
 def test_recorded_session(make_stack, corpus, feed):
     """19,904 trades contiguous over midnight, their sums, and the top 5 of every book equal the recording."""
 
@@ -78,11 +79,9 @@ def test_recorded_session(make_stack, corpus, feed):
 
     def subscribed() -> bool:
         stack.assert_running()
-        agents = stack.simulator.call("GET", "/status")["subscriptions"]
-        streams = json.dumps(
-            {agent: names for agent, names in agents.items() if agent.startswith("tickloom-collector")}
-        )
-        return "btcusdt@trade" in streams and "btcusdt@depth" in streams
+        connections = stack.simulator.call("GET", "/status")["connections"]
+        carried = [row["subscriptions"] for row in connections if row["agent"] == AGENT]
+        return all(any(SYMBOL in row[channel] for row in carried) for channel in ("trades", "books"))
 
     wait_until(subscribed, within_s=60, what="the collector has subscribed to trades and depth")
     stack.simulator.call("POST", "/replay/start")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 import structlog
+import uvloop
 
 from tickloom_core.errors import ConfigError, PermanentError, TickloomError, TransientError
 
@@ -76,11 +77,7 @@ class Health:
         return sorted(name for name, condition in self._conditions.items() if not condition())
 
 
-def run(
-    main: Callable[[Stop], Coroutine[Any, Any, None]],
-    *,
-    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
-) -> int:
+def run(main: Callable[[Stop], Coroutine[Any, Any, None]]) -> int:
     """Run a service until it ends or SIGTERM or SIGINT comes, and return its exit code.
 
     The first signal asks it to drain, the second ends it at once. Errors that Tickloom raises on purpose become one
@@ -103,7 +100,7 @@ def run(
         await main(stop)
 
     try:
-        with asyncio.Runner(loop_factory=loop_factory) as runner:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(guarded())
     except BaseExceptionGroup as group:
         return report(find_root_cause(group))

@@ -134,20 +134,37 @@ class SinkLoop:
         log.info("sink.started", sink=self._sink, partition=partition, after=committed.last_sequence)
         chunk = Chunk(partition, stream, committed.last_sequence + 1, committed.writers)
         last: Delivery | None = None
+        # While one chunk is being written the next one is read; never more than these two are held.
+        commit: asyncio.Task[None] | None = None
         try:
             while not stop.is_set:
                 self._health.beat(f"partition-{partition}")
+                if commit is not None and commit.done():
+                    await commit
+                    commit = None
                 delivery = await reader.read(_IDLE_POLL_S)
                 if last is not None and await self._is_complete(chunk, delivery, reader):
-                    await self._commit(chunk, stop)
-                    await reader.acknowledge(last)
+                    await self._finish(commit, partition)
+                    commit = asyncio.create_task(self._commit(chunk, last, reader, stop))
                     chunk = Chunk(partition, stream, chunk.last_sequence + 1, chunk.writers.copy())
                     last = None
                 if delivery is not None:
                     await self._add(chunk, delivery)
                     last = delivery
+            await self._finish(commit, partition)
         finally:
+            if commit is not None and not commit.done():
+                commit.cancel()
+                await asyncio.wait([commit])
             await reader.close()
+
+    async def _finish(self, commit: asyncio.Task[None] | None, partition: int) -> None:
+        """Wait for a commit; a slow store is no stuck loop."""
+        while commit is not None and not commit.done():
+            self._health.beat(f"partition-{partition}")
+            await asyncio.wait([commit], timeout=_IDLE_POLL_S)
+        if commit is not None:
+            await commit
 
     async def _begin(self, reader: PartitionReader, partition: int) -> tuple[StreamIdentity, Committed]:
         delay_s = _RETRY_BASE_S
@@ -196,7 +213,8 @@ class SinkLoop:
         chunk.batches.append(batch)
         chunk.row_count += batch.row_count
 
-    async def _commit(self, chunk: Chunk, stop: Stop) -> None:
+    async def _commit(self, chunk: Chunk, last: Delivery, reader: PartitionReader, stop: Stop) -> None:
+        """Write a chunk until the store has it, then acknowledge its messages."""
         delay_s = _RETRY_BASE_S
         while True:
             try:
@@ -206,7 +224,6 @@ class SinkLoop:
             except TransientError as error:
                 _FAILURES.labels(self._sink).inc()
                 log.warning("sink.write_delayed", partition=chunk.partition, error=str(error), retry_s=delay_s)
-                self._health.beat(f"partition-{chunk.partition}")
                 if stop.is_set:
                     raise
                 await asyncio.sleep(delay_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
@@ -215,6 +232,7 @@ class SinkLoop:
         for batch in chunk.batches:
             _WRITTEN_ROWS.labels(self._sink, batch.header.channel).inc(batch.row_count)
         _COMMITTED.labels(self._sink, chunk.partition).set(chunk.last_sequence)
+        await reader.acknowledge(last)
 
     async def _reject(self, delivery: Delivery, reason: str) -> None:
         """Set a message aside under md_rejected with its reason; it stays in the stream until that is stored."""
