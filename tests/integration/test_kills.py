@@ -11,9 +11,10 @@ from collections import Counter
 import pytest
 
 from tests.support import stored
-from tests.support.stack import Stack, wait_until
+from tests.support.stack import PARTITIONS, Stack, wait_until
 from tickloom_core.bus.connection import connect
-from tickloom_core.config import NatsConfig
+from tickloom_core.bus.topology import ensure_topology
+from tickloom_core.config import BusConfig, NatsConfig
 from tickloom_core.wire import decode
 
 ROUNDS = 10
@@ -24,6 +25,7 @@ AUDIT = "audit"
 async def add_audit(url: str) -> None:
     """Make a consumer that never acknowledges, so that the stream keeps every message it ever acknowledged."""
     connection = await connect(NatsConfig(url=url), name="audit")
+    await ensure_topology(connection, BusConfig(partitions=PARTITIONS))
     body = {"stream_name": "MARKETDATA", "config": {"name": AUDIT, "durable_name": AUDIT, "ack_policy": "explicit"}}
     answer = await connection.request(f"$JS.API.CONSUMER.CREATE.MARKETDATA.{AUDIT}", body)
     assert "error" not in answer, answer
@@ -62,11 +64,11 @@ def assert_acknowledged_is_stored_once(stack: Stack) -> None:
 
 
 @pytest.mark.timeout(400)
-def test_ten_kills(make_stack):
+def test_ten_kills(make_stack, nats_server):
     """Ten rounds of kill -9 of collector, sink or nats-server at random moments under load."""
+    asyncio.run(add_audit(nats_server.url))
     stack = make_stack("--synthetic", "--trades_per_s=500", "--tickers_per_s=50", "--books_per_s=50")
     stack.wait_for_flow()
-    asyncio.run(add_audit(stack.nats.url))
     chance = random.Random(SEED)  # noqa: S311 - a repeatable test, not a secret
     victims = ["collector-0", "parquet-sink", "nats"] * (ROUNDS // 3 + 1)
     for victim in chance.sample(victims, ROUNDS):

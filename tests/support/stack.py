@@ -18,6 +18,7 @@ from tests.support import stored
 from tests.support.servers import NatsServer
 from tests.support.simulator import Simulator
 
+PARTITIONS = 2
 CHANNELS = ("trades", "tickers", "books")
 
 
@@ -34,7 +35,7 @@ def make_config(folder: Path, simulator: Simulator, nats_url: str) -> dict[str, 
     return {
         "data_dir": str(folder / "data"),
         "nats": {"url": nats_url},
-        "bus": {"partitions": 2},
+        "bus": {"partitions": PARTITIONS},
         "venues": {
             venue: {"endpoint": endpoint, "channels": {channel: {} for channel in CHANNELS}}
             for venue, endpoint in simulator.venues.items()

@@ -141,9 +141,12 @@ def _spoil(change) -> bytes:
     [
         (b"\xff\xff\xff", "no tickloom"),
         (b"", "rows are None"),
-        (_spoil(lambda m: setattr(m.trades, "price", b"")), "trades.price has 0 bytes where 1 rows need 8"),
+        (_spoil(lambda m: setattr(m.trades, "price", b"")), "trades.price has 0 entries or bytes where 1 rows need 8"),
         (_spoil(lambda m: setattr(m.trades, "symbol_index", b"\x05\0\0\0")), "symbol index 5"),
-        (_spoil(lambda m: setattr(m.trades, "trade_ids", b"1")), "do not add up"),
+        (
+            _spoil(lambda m: setattr(m.trades, "trade_ids", b"1")),
+            "trade_ids has 1 entries or bytes where 1 rows need 2",
+        ),
         (_spoil(lambda m: setattr(m.header, "channel", "books")), "the header says channel 'books'"),
         (_spoil(lambda m: setattr(m.header, "schema_version", SCHEMA_VERSION + 1)), "schema version"),
     ],

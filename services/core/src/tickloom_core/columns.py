@@ -23,6 +23,14 @@ KIND_DELTA: Final = 2
 
 MAX_TRADE_ID_BYTES: Final = 255
 
+LEVEL_COUNTS: Final = {
+    "bid_price": "bid_count",
+    "bid_amount": "bid_count",
+    "ask_price": "ask_count",
+    "ask_amount": "ask_count",
+}
+"""The columns of order book levels, each with the column that says how many belong to a row."""
+
 U32: Final = "I"
 I64: Final = "q"
 F64: Final = "d"

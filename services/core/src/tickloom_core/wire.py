@@ -7,8 +7,11 @@ touched in Python. Arrays are little-endian on the wire; a big-endian machine is
 from __future__ import annotations
 
 import sys
+from array import array
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from types import SimpleNamespace
+from typing import Any, Final
 
 from google.protobuf.message import DecodeError
 
@@ -20,7 +23,7 @@ from tickloom.marketdata.v1.batch_columns_pb2 import (
     TradesColumns,
 )
 from tickloom.marketdata.v1.header_pb2 import Header
-from tickloom_core.columns import BUFFERS, EventBuffer, RowBuffer, TradeBuffer
+from tickloom_core.columns import BUFFERS, F64, I64, LEVEL_COUNTS, U8, U32, EventBuffer, RowBuffer, TradeBuffer
 from tickloom_core.errors import PoisonousMessageError
 
 if sys.byteorder != "little":
@@ -28,43 +31,49 @@ if sys.byteorder != "little":
 
 SCHEMA_VERSION: Final = 1
 
-Rows = TradesColumns | TickersColumns | BooksColumns | EventsColumns
-_MESSAGES: Final[dict[str, type[Rows]]] = {
+_SIZES: Final = {typecode: array(typecode).itemsize for typecode in (U8, U32, I64, F64)}
+_MESSAGES: Final[dict[str, Any]] = {
     "trades": TradesColumns,
     "tickers": TickersColumns,
     "books": BooksColumns,
     "events": EventsColumns,
 }
-_ITEM_BYTES: Final = {"I": 4, "q": 8, "d": 8, "B": 1}
-_LEVEL_COLUMNS: Final = {
-    "bid_price": "bid_count",
-    "bid_amount": "bid_count",
-    "ask_price": "ask_count",
-    "ask_amount": "ask_count",
+_ITEM_BYTES: Final = {
+    channel: tuple((name, _SIZES[typecode]) for name, typecode in buffer.typecodes.items() if name not in LEVEL_COUNTS)
+    for channel, buffer in BUFFERS.items()
+}
+_FIELDS: Final = {
+    channel: tuple(field.name for field in message.DESCRIPTOR.fields) for channel, message in _MESSAGES.items()
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One decoded message: its header, and its rows as buffers."""
+    """One decoded message.
+
+    Attributes:
+        rows: one attribute a field of the channel's message in batch.proto: packed columns and ids as `bytes`,
+            `symbols` and the texts of events as sequences of `str`.
+    """
 
     header: Header
-    rows: Rows
+    rows: SimpleNamespace
     row_count: int
 
 
 def encode(header: Header, buffer: RowBuffer) -> bytes:
     """Return the message for `buffer`; the header must name the buffer's channel."""
-    columns: dict[str, object] = {name: getattr(buffer, name).tobytes() for name in buffer.typecodes}
+    columns: dict[str, Any] = {name: getattr(buffer, name).tobytes() for name in buffer.typecodes}
     if isinstance(buffer, TradeBuffer):
         columns["trade_ids"] = bytes(buffer.trade_ids)
     if isinstance(buffer, EventBuffer):
         columns.update({name: getattr(buffer, name) for name in buffer.texts})
     else:
         columns["symbols"] = buffer.symbols
-    rows = _MESSAGES[buffer.channel](**columns)  # type: ignore[arg-type]  # names and types come from the schema
     header.schema_version = SCHEMA_VERSION
-    return BatchColumns(header=header, **{buffer.channel: rows}).SerializeToString()  # type: ignore[arg-type]
+    message = BatchColumns(header=header)
+    getattr(message, buffer.channel).MergeFrom(_MESSAGES[buffer.channel](**columns))
+    return message.SerializeToString()
 
 
 def decode(data: bytes) -> Batch:
@@ -77,39 +86,46 @@ def decode(data: bytes) -> Batch:
         message = BatchColumns.FromString(data)
     except DecodeError as error:
         raise PoisonousMessageError(f"{len(data)} bytes that are no tickloom.marketdata.v1.Batch: {error}") from error
-    if message.header.schema_version > SCHEMA_VERSION:
+    header = message.header
+    if header.schema_version > SCHEMA_VERSION:
         raise PoisonousMessageError(
-            f"schema version {message.header.schema_version}, this program reads up to {SCHEMA_VERSION}: update it"
+            f"schema version {header.schema_version}, this program reads up to {SCHEMA_VERSION}: update it"
         )
     channel = message.WhichOneof("rows")
-    if channel is None or channel != message.header.channel:
-        raise PoisonousMessageError(f"the header says channel {message.header.channel!r}, the rows are {channel!r}")
-    rows: Rows = getattr(message, channel)
-    return Batch(message.header, rows, _count_rows(channel, rows))
+    if channel is None or channel != header.channel:
+        raise PoisonousMessageError(f"the header says channel {header.channel!r}, the rows are {channel!r}")
+    found = getattr(message, channel)
+    # Every access to a field of a message copies it: each is read once, here.
+    columns = {name: getattr(found, name) for name in _FIELDS[channel]}
+    return Batch(header, SimpleNamespace(**columns), _count_rows(channel, columns))
 
 
-def _count_rows(channel: str, rows: Rows) -> int:
-    count = len(rows.receive_time_ns) // 8
-    expected = {name: count * _ITEM_BYTES[typecode] for name, typecode in BUFFERS[channel].typecodes.items()}
-    if isinstance(rows, BooksColumns):
-        for name, counts in _LEVEL_COLUMNS.items():
-            expected[name] = 8 * sum(memoryview(getattr(rows, counts)[: count * 4]).cast("I"))
-    for name, size in expected.items():
-        found = len(getattr(rows, name))
-        if found != size:
-            raise PoisonousMessageError(f"{channel}.{name} has {found} bytes where {count} rows need {size}")
-    if isinstance(rows, EventsColumns):
-        _check_texts(rows, count)
+def _count_rows(channel: str, columns: Mapping[str, Any]) -> int:
+    count = len(columns["receive_time_ns"]) // 8
+    for name, item_bytes in _ITEM_BYTES[channel]:
+        _check_size(f"{channel}.{name}", columns[name], count * item_bytes, count)
+    if channel == "events":
+        for name in EventBuffer.texts:
+            _check_size(f"{channel}.{name}", columns[name], count, count)
         return count
-    indexes = memoryview(rows.symbol_index).cast("I")
-    if count and max(indexes) >= len(rows.symbols):
-        raise PoisonousMessageError(f"symbol index {max(indexes)}, but the batch names {len(rows.symbols)} symbols")
-    if isinstance(rows, TradesColumns) and sum(rows.trade_id_lengths) != len(rows.trade_ids):
-        raise PoisonousMessageError(f"the ids of {count} trades do not add up to {len(rows.trade_ids)} bytes")
+    if channel == "trades":
+        _check_size("trades.trade_ids", columns["trade_ids"], sum(columns["trade_id_lengths"]), count)
+    if channel == "books":
+        for name, counts in LEVEL_COUNTS.items():
+            _check_size(f"books.{name}", columns[name], 8 * sum(memoryview(columns[counts]).cast("I")), count)
+    _check_indexes(columns["symbol_index"], len(columns["symbols"]))
     return count
 
 
-def _check_texts(rows: EventsColumns, count: int) -> None:
-    for name in EventBuffer.texts:
-        if len(getattr(rows, name)) != count:
-            raise PoisonousMessageError(f"events.{name} has {len(getattr(rows, name))} entries for {count} rows")
+def _check_size(name: str, column: bytes, size: int, count: int) -> None:
+    if len(column) != size:
+        raise PoisonousMessageError(f"{name} has {len(column)} entries or bytes where {count} rows need {size}")
+
+
+def _check_indexes(indexes: bytes, symbols: int) -> None:
+    # With one symbol all indexes are 0: said by a count of zeros much faster than by looking at each.
+    if symbols == 1 and indexes.count(0) == len(indexes):
+        return
+    highest = max(memoryview(indexes).cast("I"), default=-1)
+    if highest >= symbols:
+        raise PoisonousMessageError(f"symbol index {highest}, but the batch names {symbols} symbols")

@@ -20,6 +20,8 @@ from tickloom_core.errors import BusUnavailableError, TopologyError
 log = structlog.get_logger(__name__)
 
 _EXPIRES_S: Final = 2.0
+_PULL_BYTES: Final = 8 * 1024**2
+"""Most bytes of one pull; two of them can be on their way."""
 _NS_PER_S: Final = 1_000_000_000
 _ACK_TOKENS: Final = 9
 
@@ -69,7 +71,7 @@ class PartitionReader:
         batch: most messages asked for in one pull.
     """
 
-    def __init__(self, connection: Connection, sink: str, partition: int, *, batch: int = 256) -> None:
+    def __init__(self, connection: Connection, sink: str, partition: int, *, batch: int = 1000) -> None:
         self._connection = connection
         self._consumer = make_consumer(sink, partition)
         self._batch = batch
@@ -130,10 +132,10 @@ class PartitionReader:
         """
         end_s = time.monotonic() + timeout_s
         while True:
+            await self._pull_when_needed()
             if not self._queue.empty():
                 message = self._queue.get_nowait()
             else:
-                await self._pull_when_needed()
                 wait_s = min(end_s, max(self._deadline_s, time.monotonic() + 0.01)) - time.monotonic()
                 if wait_s <= 0:
                     return None
@@ -175,9 +177,9 @@ class PartitionReader:
 
     def _accept(self, message: Msg) -> Delivery | None:
         if message.headers and "Status" in message.headers and not message.data:
-            # 404, 408 and 409 end a pull; 100 is a heartbeat.
+            # 404, 408 and 409 end a pull, and say how much of it was not delivered; 100 is a heartbeat.
             if message.headers["Status"] != "100":
-                self._wanted = 0
+                self._wanted -= int(message.headers.get("Nats-Pending-Messages", self._wanted))
             return None
         self._wanted -= 1
         delivery = _parse_delivery(message)
@@ -187,17 +189,20 @@ class PartitionReader:
         return delivery
 
     async def _pull_when_needed(self) -> None:
+        """Ask for more while half of what was asked for is still to come, and again when nothing comes at all."""
         now_s = time.monotonic()
-        if self._wanted > 0 and now_s < self._deadline_s:
+        if self._wanted > self._batch // 2 and now_s < self._deadline_s:
             return
+        if now_s >= self._deadline_s:
+            self._wanted = 0
         if not self._connection.is_connected:
             self._deadline_s = now_s + 0.1
             self._wanted = 0
             return
-        request = {"batch": self._batch, "expires": int(_EXPIRES_S * _NS_PER_S)}
+        request = {"batch": self._batch, "max_bytes": _PULL_BYTES, "expires": int(_EXPIRES_S * _NS_PER_S)}
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{STREAM}.{self._consumer}"
         await self._connection.client.publish(subject, json.dumps(request).encode(), reply=self._inbox)
-        self._wanted = self._batch
+        self._wanted = max(0, self._wanted) + self._batch
         self._deadline_s = now_s + _EXPIRES_S + 0.5
 
 

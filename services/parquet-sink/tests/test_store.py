@@ -1,0 +1,210 @@
+"""Files, then the manifest: what is committed, what is in sight, and what comes again after a crash."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from tickloom_core.bus.reader import StreamIdentity
+from tickloom_core.errors import PermanentError, TransientError
+from tickloom_core.writers import WriterWindow
+from tickloom_parquet_sink.destination import LocalFolder
+from tickloom_parquet_sink.store import ParquetStore
+
+NOON_NS = 1_795_262_400 * 10**9
+DAY_NS = 24 * 3600 * 10**9
+STREAM = StreamIdentity("MARKETDATA", "2026-11-21T05:15:13.334000223Z")
+REBORN = StreamIdentity("MARKETDATA", "2026-11-21T09:00:00.000000001Z")
+
+
+class DyingFolder(LocalFolder):
+    """A folder whose process dies instead of writing a manifest."""
+
+    def write(self, partition, path, data):
+        if path.startswith("_manifest"):
+            raise KeyboardInterrupt
+        super().write(partition, path, data)
+
+
+@pytest.fixture
+def open_store():
+    """Open stores on a local root; their threads end with the test."""
+    stores = []
+
+    def make(root, folder=LocalFolder):
+        stores.append(ParquetStore(folder(root)))
+        return stores[-1]
+
+    yield make
+    for store in stores:
+        store.close()
+
+
+async def commit(store, *chunks):
+    for chunk in chunks:
+        await store.open_partition(chunk.partition, chunk.stream)
+        await store.write(chunk)
+
+
+async def test_manifest_names_everything(open_store, make_trades, make_chunk, stored, tmp_path):
+    """A manifest names stream, partition, sequences and each file with its rows and bytes."""
+    messages = [make_trades(1), make_trades(2, exchange="kraken"), make_trades(3)]
+    await commit(open_store(tmp_path), make_chunk(messages, first=7, partition=2))
+    (manifest,) = stored(tmp_path).read_manifests()
+    name = "0002-826b8201-00000000000000000007-00000000000000000009.parquet"
+    for file in manifest["files"]:
+        assert file.pop("bytes") == (tmp_path / file["path"]).stat().st_size
+    assert manifest.pop("software").startswith("tickloom-parquet-sink ")
+    assert manifest.pop("writer_window")
+    assert manifest == {
+        "format": 1,
+        "stream": {"name": STREAM.name, "created": STREAM.created},
+        "partition": 2,
+        "first_sequence": 7,
+        "last_sequence": 9,
+        "stored_ns": NOON_NS,
+        "rows": {"trades": 9},
+        "files": [
+            {
+                "path": f"trades/exchange={exchange}/dt=2026-11-21/{name}",
+                "channel": "trades",
+                "exchange": exchange,
+                "dt": "2026-11-21",
+                "rows": rows,
+            }
+            for exchange, rows in (("binance", 6), ("kraken", 3))
+        ],
+    }
+    path = "_manifest/0002/2026-11-21/826b8201-00000000000000000007-00000000000000000009.json"
+    assert (tmp_path / path).is_file()
+
+
+async def test_nothing_committed(open_store, tmp_path):
+    """A partition without a manifest begins at 0 with an empty window."""
+    committed = await open_store(tmp_path).open_partition(0, STREAM)
+    assert (committed.last_sequence, committed.writers.to_ranges()) == (0, {})
+
+
+async def test_the_last_manifest_counts(open_store, make_trades, make_chunk, tmp_path):
+    """A new owner goes on behind the newest chunk, over the change of day, with the writers that it had seen."""
+    chunks = [
+        make_chunk([make_trades(n, writer=f"w{n}")], first=n, stored_ns=NOON_NS + n * DAY_NS // 2) for n in range(1, 12)
+    ]
+    chunks[-1].writers.note("scattered", 2**63)
+    chunks[-1].writers.note("scattered", 5)
+    await commit(open_store(tmp_path), *chunks)
+    committed = await open_store(tmp_path).open_partition(0, STREAM)
+    assert committed.last_sequence == 11
+    assert committed.writers.to_ranges() == {"w11": [[11, 11]], "scattered": [[2**63, 2**63], [5, 5]]}
+
+
+async def test_a_clock_that_steps_back(open_store, make_trades, make_chunk, tmp_path):
+    """A chunk stored on an earlier day than the one before it, by the server's clock, is still found as the last."""
+    chunks = [make_chunk([make_trades(n)], first=n, stored_ns=NOON_NS + day * DAY_NS) for n, day in ((1, 1), (2, 0))]
+    await commit(open_store(tmp_path), *chunks)
+    assert (await open_store(tmp_path).open_partition(0, STREAM)).last_sequence == 2
+
+
+async def test_a_stream_made_again(open_store, make_trades, make_chunk, stored, tmp_path):
+    """A stream that counts from 1 again overwrites nothing and does not continue the old one."""
+    store = open_store(tmp_path)
+    await commit(store, make_chunk([make_trades(1), make_trades(2)]))
+    assert (await store.open_partition(0, REBORN)).last_sequence == 0
+    await commit(store, make_chunk([make_trades(3), make_trades(4)], stream=REBORN))
+    assert sorted(stored(tmp_path).read_ids()) == [f"{n}-{row}" for n in range(1, 5) for row in range(3)]
+    assert (await store.open_partition(0, STREAM)).last_sequence == 2
+
+
+async def test_a_chunk_without_rows(open_store, make_chunk, stored, tmp_path):
+    """A chunk of which nothing was readable still moves the committed position."""
+    await commit(open_store(tmp_path), make_chunk([], first=4))
+    (manifest,) = stored(tmp_path).read_manifests()
+    assert (manifest["files"], manifest["rows"], manifest["last_sequence"]) == ([], {}, 4)
+    assert (await open_store(tmp_path).open_partition(0, STREAM)).last_sequence == 4
+
+
+async def test_death_between_files_and_manifest(open_store, make_trades, make_chunk, stored, tmp_path):
+    """Files without a manifest are no data; the chunk comes again, under the same names, byte for byte."""
+    messages = [make_trades(1), make_trades(2)]
+    with pytest.raises(KeyboardInterrupt):
+        await commit(open_store(tmp_path, DyingFolder), make_chunk(messages))
+    left = stored(tmp_path).read_objects()
+    assert len(left) == 1
+    assert stored(tmp_path).count_rows() == 0
+    store = open_store(tmp_path)
+    assert (await store.open_partition(0, STREAM)).last_sequence == 0
+    await store.write(make_chunk(messages))
+    written = stored(tmp_path).read_objects()
+    assert written.items() >= left.items()
+    assert stored(tmp_path).read_ids() == [f"{n}-{row}" for n in (1, 2) for row in range(3)]
+
+
+async def test_unfinished_files_are_out_of_sight(open_store, stored, tmp_path):
+    """What a crash left under _active is removed by the partition's next owner, and by no other."""
+    own, foreign = (tmp_path / "_active" / partition / "trades" / "x.parquet" for partition in ("0001", "0002"))
+    for path in (own, foreign):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"half")
+    await open_store(tmp_path).open_partition(1, STREAM)
+    assert list(stored(tmp_path).read_objects()) == ["_active/0002/trades/x.parquet"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full to stand for a full disk")
+async def test_a_full_disk_is_waited_for(open_store, make_trades, make_chunk, stored, tmp_path):
+    """A write that finds no space fails for now, leaves nothing behind, and succeeds when there is space."""
+    store, chunk = open_store(tmp_path), make_chunk([make_trades(1)])
+    await store.open_partition(0, STREAM)
+    name = "0000-826b8201-00000000000000000001-00000000000000000001.parquet"
+    active = tmp_path / "_active/0000/trades/exchange=binance/dt=2026-11-21" / name
+    active.parent.mkdir(parents=True)
+    active.symlink_to("/dev/full")
+    with pytest.raises(TransientError, match="No space left on device; free some space"):
+        await store.write(chunk)
+    assert stored(tmp_path).read_objects() == {}
+    await store.write(chunk)
+    assert stored(tmp_path).count_rows() == 3
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [(errno.EACCES, PermanentError), (errno.EROFS, PermanentError), (errno.EIO, TransientError)],
+)
+def test_fate_of_local_errors(number, kind, tmp_path):
+    """An error of the disk that can pass is tried again; one that stays ends the sink."""
+    error = LocalFolder(tmp_path)._classify(OSError(number, os.strerror(number)), "x")
+    assert type(error) is kind
+
+
+async def test_a_manifest_that_cannot_be_read(open_store, make_trades, make_chunk, tmp_path):
+    """A damaged manifest stops the sink with its path: guessing the position would store rows twice."""
+    await commit(open_store(tmp_path), make_chunk([make_trades(1)]))
+    (path,) = tmp_path.glob("_manifest/*/*/*.json")
+    path.write_text(path.read_text()[:40])
+    with pytest.raises(PermanentError, match=f"{path} is no manifest"):
+        await open_store(tmp_path).open_partition(0, STREAM)
+
+
+async def test_a_manifest_of_a_newer_program(open_store, make_trades, make_chunk, tmp_path):
+    """A manifest format that is not known stops the sink."""
+    await commit(open_store(tmp_path), make_chunk([make_trades(1)]))
+    (path,) = tmp_path.glob("_manifest/*/*/*.json")
+    path.write_text(path.read_text().replace('"format": 1', '"format": 2'))
+    with pytest.raises(PermanentError, match="format 2, this program reads up to 1"):
+        await open_store(tmp_path).open_partition(0, STREAM)
+
+
+async def test_a_window_stays_small(open_store, make_chunk, stored, tmp_path):
+    """A full window of a writer whose batches are spread over partitions costs a manifest a few kilobytes."""
+    chunk = make_chunk([])
+    window = WriterWindow()
+    for n in range(5000):
+        window.note("collector-0.01JD3X", n * 4 + n % 3)
+    chunk.writers = window
+    await commit(open_store(tmp_path), chunk)
+    (manifest,) = stored(tmp_path).read_manifests()
+    assert len(manifest["writer_window"]) < 6_000
+    committed = await open_store(tmp_path).open_partition(0, STREAM)
+    assert committed.writers.to_ranges() == window.to_ranges()
