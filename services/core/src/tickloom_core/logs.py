@@ -16,7 +16,9 @@ def configure_logs(config: LogConfig, *, service: str) -> None:
     wants_console = config.format == "console" or (config.format == "auto" and sys.stderr.isatty())
     renderer: structlog.typing.Processor = structlog.processors.JSONRenderer()
     if wants_console:
-        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=28)
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), pad_event_to=28, exception_formatter=structlog.dev.plain_traceback
+        )
     exceptions = [] if wants_console else [structlog.processors.dict_tracebacks]
     structlog.configure(
         processors=[
