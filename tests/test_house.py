@@ -17,7 +17,7 @@ MEMBERS = sorted(path.name for path in SERVICES.iterdir() if (path / "pyproject.
 DEPLOYABLES = [name for name in MEMBERS if name not in SHARED]
 MAX_LINES = 400
 MAX_MAIN_LINES = 40
-HEAVY = {"ccxt": {"venues", "planner", "collector"}, "pyarrow": {"parquet-sink"}, "duckdb": {"console"}}
+HEAVY = {"ccxt": {"venues", "planner", "collector"}, "pyarrow": {"console", "parquet-sink"}, "duckdb": {"console"}}
 
 
 def package_of(member: str) -> str:
