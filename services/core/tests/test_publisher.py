@@ -13,6 +13,7 @@ from tests.support.bus import eventually, make_batch
 from tickloom_core.bus.connection import Connection
 from tickloom_core.bus.publisher import Publisher, PublisherLimits
 from tickloom_core.bus.spool import Loss, Spool
+from tickloom_core.errors import ConfigError
 
 LIMITS = PublisherLimits(in_flight=64, ack_timeout_s=1.0, buffer_bytes=20_000)
 
@@ -39,6 +40,7 @@ async def publishing(
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+        setup.spool.close()
 
 
 async def stored_ids(connection: Connection) -> list[str]:
@@ -162,6 +164,16 @@ async def test_torn_spool_record(tmp_path):
     segment.write_bytes(segment.read_bytes()[:-10])
     again = Spool(tmp_path, 1_000_000)
     assert [message.message_id for message in again.read_segment()] == ["w-1", "w-2"]
+    again.close()
+
+
+async def test_one_collector_a_spool(tmp_path):
+    """A spool that another collector uses is refused, and free again when that one ends."""
+    first = Spool(tmp_path, 1)
+    with pytest.raises(ConfigError, match=r"another collector of this name"):
+        Spool(tmp_path, 1)
+    first.close()
+    Spool(tmp_path, 1).close()
 
 
 async def test_unwritable_spool(tmp_path):

@@ -9,6 +9,8 @@ from __future__ import annotations
 from array import array
 from typing import ClassVar, Final
 
+from tickloom_core.events import Event
+
 MISSING_INT: Final = -(2**63)
 """A time, sequence or count that is not known."""
 MISSING_FLOAT: Final = float("nan")
@@ -229,6 +231,17 @@ class EventBuffer(RowBuffer):
         super().__init__()
         for name in self.texts:
             setattr(self, name, [])
+
+    def append(self, event: Event) -> None:
+        """Append one event."""
+        self.receive_time_ns.append(event.receive_ns)
+        self.symbol.append(event.symbol)
+        self.kind.append(event.kind)
+        self.subject_channel.append(event.channel)
+        self.detail.append(event.detail)
+        for column, value in ((self.count, event.count), (self.range_start_ns, event.first_ns)):
+            column.append(MISSING_INT if value is None else value)
+        self.range_end_ns.append(MISSING_INT if event.last_ns is None else event.last_ns)
 
 
 BUFFERS: Final[dict[str, type[RowBuffer]]] = {

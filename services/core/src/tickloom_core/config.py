@@ -69,7 +69,7 @@ class BusConfig(_Section, frozen=True):
 
     partitions: Annotated[int, Meta(ge=1, le=1024)] = 4
     replicas: Annotated[int, Meta(ge=1, le=5)] = 1
-    max_bytes: Positive = 8 * 1024**3
+    max_bytes: Positive = 2 * 1024**3
     dedup_window_s: PositiveSeconds = 300.0
     sinks: tuple[str, ...] = ("parquet",)
     """Names of the sinks that must have seen a message before it leaves the stream."""

@@ -13,7 +13,7 @@ from typing import Any, Final
 import structlog
 import uvloop
 
-from tickloom_core.errors import ConfigError, PermanentError, TickloomError, TransientError
+from tickloom_core.errors import PermanentError, TickloomError, TransientError
 
 log = structlog.get_logger(__name__)
 
@@ -81,8 +81,8 @@ def run(main: Callable[[Stop], Coroutine[Any, Any, None]]) -> int:
     """Run a service until it ends or SIGTERM or SIGINT comes, and return its exit code.
 
     The first signal asks it to drain, the second ends it at once. Errors that Tickloom raises on purpose become one
-    line and an exit code: 2 for a wrong configuration, 1 for the rest. Anything else is a bug, logged with its
-    traceback, exit code 70.
+    line and an exit code: 1 when starting again later can succeed, 2 when somebody must mend something first.
+    Anything else is a bug, logged with its traceback, exit code 70.
     """
 
     async def guarded() -> None:
@@ -125,6 +125,6 @@ def report(error: BaseException) -> int:
     """Say what ended the service and return the exit code that goes with it."""
     if isinstance(error, TickloomError):
         print(f"error: {error}", file=sys.stderr)  # noqa: T201 - the last line, for people, whatever the log format
-        return EXIT_USAGE if isinstance(error, ConfigError) else EXIT_UNAVAILABLE
+        return EXIT_UNAVAILABLE if isinstance(error, TransientError) else EXIT_USAGE
     log.error("service.failed", exc_info=error)
     return EXIT_BUG

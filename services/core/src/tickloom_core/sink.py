@@ -144,6 +144,7 @@ class SinkLoop:
                     commit = None
                 delivery = await reader.read(_IDLE_POLL_S)
                 if last is not None and await self._is_complete(chunk, delivery, reader):
+                    _PENDING.labels(self._sink, partition).set(last.pending)
                     await self._finish(commit, partition)
                     commit = asyncio.create_task(self._commit(chunk, last, reader, stop))
                     chunk = Chunk(partition, stream, chunk.last_sequence + 1, chunk.writers.copy())

@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 import structlog
 
+from tickloom.marketdata.v1.header_pb2 import Header
 from tickloom_core.bus.connection import Connection
 from tickloom_core.bus.kv import Bucket, open_bucket
 from tickloom_core.bus.subjects import (
@@ -18,13 +19,18 @@ from tickloom_core.bus.subjects import (
     PLAN_BUCKET,
     PLAN_KEY,
     PROFILES_BUCKET,
+    find_partition,
     make_assignment_key,
+    make_subject,
 )
 from tickloom_core.bus.topology import ensure_topology
+from tickloom_core.columns import EventBuffer
 from tickloom_core.config import BusConfig
 from tickloom_core.errors import BusUnavailableError, PermanentError
+from tickloom_core.events import EXCLUDED, Event
 from tickloom_core.lifecycle import Health
 from tickloom_core.plan import Assignment, Plan, VenueProfile
+from tickloom_core.wire import encode
 
 log = structlog.get_logger(__name__)
 
@@ -115,6 +121,25 @@ class PlanBoard:
             await bucket.write(make_assignment_key(collector), assignment)
         await bucket.write(PLAN_KEY, plan)
         self._published = plan
+
+    async def announce_excluded(self, profiles: Iterable[VenueProfile]) -> None:
+        """Write an `excluded` event for each venue that could not be profiled (REQUIREMENTS S5).
+
+        Raises:
+            BusUnavailableError: JetStream does not answer.
+        """
+        for profile in profiles:
+            partition = find_partition(profile.exchange, "", self._bus.partitions)
+            writer = f"{self._planner}.{self.epoch}.{profile.exchange}"
+            header = Header(
+                exchange=profile.exchange, channel="events", epoch=self.epoch, writer=writer, writer_sequence=1
+            )
+            header.partition = partition
+            buffer = EventBuffer()
+            buffer.append(Event(EXCLUDED, profile.exchange, profile.reason))
+            subject = make_subject(partition, "events", profile.exchange)
+            if not await self._connection.store(subject, encode(header, buffer), {"Nats-Msg-Id": f"{writer}-1"}):
+                raise BusUnavailableError(f"JetStream does not take the event that {profile.exchange} is excluded")
 
     async def keep(self) -> None:
         """Renew the leader's key for ever, and publish again when the bus has lost the plan.

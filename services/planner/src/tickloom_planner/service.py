@@ -13,7 +13,7 @@ import structlog
 
 from tickloom_core.bus.connection import connect
 from tickloom_core.config import Config
-from tickloom_core.errors import PermanentError
+from tickloom_core.errors import TransientError
 from tickloom_core.http import serve_health
 from tickloom_core.lifecycle import Health, Stop
 from tickloom_core.plan import Plan, VenueProfile
@@ -33,7 +33,8 @@ async def serve(options: Options, config: Config, stop: Stop) -> None:
     Raises:
         ConfigError: the configuration asks for a venue, channel or symbol that does not exist.
         BusUnavailableError: NATS cannot be reached.
-        PermanentError: every venue is excluded, or another planner has taken over.
+        TransientError: every venue is excluded at the moment.
+        PermanentError: another planner has taken over.
     """
     selection = select_venues(
         config.venues,
@@ -73,6 +74,7 @@ async def _lead(options: Options, config: Config, selection: Selection, board: P
         await board.write_profiles(study.profile for study in studies if not study.profile.excluded)
         plan = make_plan(config, studies, selection, await _find_collectors(config, board), epoch=board.epoch)
         write_plan(plan, Path(config.data_dir) / "plan.json")
+        await board.announce_excluded(plan.excluded)
         _require_venues(plan)
         await board.publish(plan)
         totals = {worker.collector: round(worker.total_score, 1) for worker in plan.workers}
@@ -122,7 +124,7 @@ def make_plan(
 def _require_venues(plan: Plan) -> None:
     if not plan.profiles:
         reasons = "; ".join(f"{profile.exchange}: {profile.reason}" for profile in plan.excluded)
-        raise PermanentError(f"every venue is excluded, there is nothing to plan: {reasons}")
+        raise TransientError(f"every venue is excluded, there is nothing to plan: {reasons}")
 
 
 async def _unless_stopped(stop: Stop, work: Coroutine[Any, Any, None]) -> None:

@@ -111,8 +111,12 @@ async def connect(config: NatsConfig, *, name: str) -> Connection:
     async def on_disconnected() -> None:
         log.warning("bus.disconnected", url=config.url)
 
+    refusals: list[str] = []
+
     async def on_error(error: Exception) -> None:
         log.debug("bus.error", error=repr(error))
+        if "authorization" in str(error).lower():
+            refusals.append(str(error))
 
     try:
         async with asyncio.timeout(config.connect_timeout_s):
@@ -131,10 +135,10 @@ async def connect(config: NatsConfig, *, name: str) -> Connection:
                 disconnected_cb=on_disconnected,
                 error_cb=on_error,
             )
-    except nats.errors.AuthorizationError as error:
-        raise TopologyError(f"NATS at {config.url} refuses the credentials; check nats.token") from error
     except (nats.errors.Error, TimeoutError, OSError) as error:
         await _abandon(client)
+        if refusals or "authorization" in str(error).lower():
+            raise TopologyError(f"NATS at {config.url} refuses the credentials; check nats.token") from error
         raise BusUnavailableError(
             f"NATS at {config.url} cannot be reached within {config.connect_timeout_s:g} s; "
             "start it or correct nats.url"

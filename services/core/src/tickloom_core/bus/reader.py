@@ -34,6 +34,7 @@ class Delivery:
         sequence: its number in the stream, never given twice.
         stored_ns: when JetStream stored it, by the server's clock.
         message_id: the `Nats-Msg-Id` under which it was published.
+        pending: messages of the partition that were not delivered yet when this one was.
     """
 
     sequence: int
@@ -42,6 +43,7 @@ class Delivery:
     message_id: str
     data: bytes
     reply: str
+    pending: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,11 +217,10 @@ def _parse_delivery(message: Msg) -> Delivery:
     if len(tokens) < _ACK_TOKENS:
         raise BusUnavailableError(f"a delivery without JetStream metadata: {message.reply!r}")
     # Newer servers put domain and account hash in front; the five last numbers stay where they are.
-    sequence, stored_ns = int(tokens[5]), int(tokens[7])
-    if len(tokens) > _ACK_TOKENS:
-        sequence, stored_ns = int(tokens[7]), int(tokens[9])
+    at = 5 if len(tokens) == _ACK_TOKENS else 7
+    sequence, stored_ns, pending = int(tokens[at]), int(tokens[at + 2]), int(tokens[at + 3])
     message_id = message.headers.get("Nats-Msg-Id", "") if message.headers else ""
-    return Delivery(sequence, stored_ns, message.subject, message_id, message.data, message.reply)
+    return Delivery(sequence, stored_ns, message.subject, message_id, message.data, message.reply, pending)
 
 
 def parse_time_ns(text: str) -> int:

@@ -7,6 +7,7 @@ by message id and writer sequence further down the way.
 
 from __future__ import annotations
 
+import fcntl
 import struct
 from collections import deque
 from pathlib import Path
@@ -84,6 +85,11 @@ class Spool:
             probe = folder / ".writable"
             probe.write_bytes(b"")
             probe.unlink()
+            self._lock = _lock_folder(folder)
+        except BlockingIOError as error:
+            raise ConfigError(
+                "another collector of this name uses this spool; give each its own --name", place=str(folder)
+            ) from error
         except OSError as error:
             raise ConfigError(
                 f"the spool folder cannot be written ({error.strerror}); set collector.spool_dir to a folder that can",
@@ -156,8 +162,9 @@ class Spool:
         return msgspec.msgpack.decode(path.read_bytes(), type=list[Loss])
 
     def close(self) -> None:
-        """Close the open segment; everything stays on disk."""
+        """Close the open segment and give the folder free; everything stays on disk."""
         self._seal()
+        self._lock.close()
 
     def _roll(self) -> None:
         self._seal()
@@ -175,6 +182,17 @@ class Spool:
     def _remove(self, path: Path) -> None:
         self.size_bytes -= path.stat().st_size
         path.unlink()
+
+
+def _lock_folder(folder: Path) -> BinaryIO:
+    """Keep others out for as long as the returned file is open; the system opens the lock of a process that dies."""
+    lock = (folder / ".lock").open("wb")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise
+    return lock
 
 
 def _read_records(path: Path) -> list[Outgoing]:

@@ -13,6 +13,7 @@ REJECTED_ROOT: Final = "md_rejected"
 LEADER_BUCKET: Final = "tickloom_leader"
 MEMBERS_BUCKET: Final = "tickloom_members"
 PLAN_BUCKET: Final = "tickloom_plan"
+PRESENCE_BUCKET: Final = "tickloom_presence"
 PROFILES_BUCKET: Final = "tickloom_profiles"
 
 LEADER_KEY: Final = "planner"

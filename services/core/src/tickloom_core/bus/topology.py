@@ -15,6 +15,7 @@ from tickloom_core.bus.subjects import (
     LEADER_BUCKET,
     MEMBERS_BUCKET,
     PLAN_BUCKET,
+    PRESENCE_BUCKET,
     PROFILES_BUCKET,
     REJECTED_ROOT,
     REJECTED_STREAM,
@@ -40,6 +41,7 @@ _BUCKETS: Final[dict[str, dict[str, Any]]] = {
     LEADER_BUCKET: {"storage": "memory", "max_age": _EPHEMERAL_TTL_S * _NS_PER_S},
     MEMBERS_BUCKET: {"storage": "memory", "max_age": _EPHEMERAL_TTL_S * _NS_PER_S},
     PLAN_BUCKET: {"storage": "file"},
+    PRESENCE_BUCKET: {"storage": "file"},
     PROFILES_BUCKET: {"storage": "file"},
 }
 
