@@ -7,6 +7,7 @@ SHELL := /bin/bash
 UV_VERSION := 0.13.8
 UV := $(shell command -v uv || echo .tools/uv/bin/uv)
 RUN := $(UV) run --frozen
+TEST_WORKERS ?= 3
 DEMO_SECONDS ?= 20
 export DEMO_SECONDS
 
@@ -24,7 +25,7 @@ demo: setup ## Watch three simulated venues flow into Parquet, and compare (DEMO
 	@$(RUN) tickloom demo
 
 test: setup ## Run the tests that need nothing but wheels
-	@$(RUN) pytest -m "not servers and not soak"
+	@$(RUN) pytest -m "not servers and not soak" -n $(TEST_WORKERS)
 
 test-servers: setup ## Run the tests that need servers which take longer to install or start
 	@$(RUN) pytest -m servers

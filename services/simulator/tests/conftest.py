@@ -98,6 +98,11 @@ class Simulator:
         keys = await self.call("GET", f"/truth/keys?agent={agent}&venue={venue}&channel={channel}")
         return (keys[symbol]["sent"], keys[symbol]["superseded"]) if symbol in keys else ([], [])
 
+    async def read_trade_ids(self, venue: str, symbol: str, agent: str = "Python") -> list[str]:
+        """Pause, and return the ids of all trades that were sent, those of snapshots among them, ascending."""
+        sent, earlier = await self.read_keys(venue, "trades", symbol, agent)
+        return sorted([*sent, *earlier], key=int)
+
     @asynccontextmanager
     async def open_exchange(self, venue: str, options: dict[str, Any] | None = None) -> AsyncIterator[Any]:
         """Open an unmodified ccxt.pro exchange whose only setting is where it connects to."""

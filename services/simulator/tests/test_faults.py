@@ -49,9 +49,9 @@ async def test_close_clean(simulator, venue):
         await probe.read_until(lambda messages: len(list_trade_ids(venue, messages)) >= 20)
         await simulator.add_fault("close", venue, mode="clean")
         messages = await probe.read_to_end()
-    sent, _ = await simulator.read_keys(venue, "trades", SYMBOLS[venue], agent="probe")
+    received = await simulator.read_trade_ids(venue, SYMBOLS[venue], agent="probe")
     assert probe.end is aiohttp.WSMsgType.CLOSE
-    assert list_trade_ids(venue, messages) == sent
+    assert list_trade_ids(venue, messages) == received
 
 
 async def test_close_abort(simulator):
@@ -141,16 +141,16 @@ async def test_burst(simulator, venue, messages_expected):
     async with simulator.connect(venue, PATHS[venue]) as probe:
         await subscribe_trades(probe, venue)
         await probe.read_until(lambda messages: list_trade_ids(venue, messages))
-        before, _ = await simulator.read_keys(venue, "trades", SYMBOLS[venue], agent="probe")
+        before = await simulator.read_trade_ids(venue, SYMBOLS[venue], agent="probe")
         await probe.read_until(lambda messages: list_trade_ids(venue, messages)[-1] == before[-1])
         had = len(probe.messages)
         answer = await simulator.add_fault("burst", venue, symbol=SYMBOLS[venue], count=500)
         await probe.read_until(lambda messages: len(list_trade_ids(venue, messages)) == len(before) + 500)
         burst = [message for message in probe.messages[had:] if list_trade_ids(venue, [message])]
-        sent, _ = await simulator.read_keys(venue, "trades", SYMBOLS[venue], agent="probe")
+        received = await simulator.read_trade_ids(venue, SYMBOLS[venue], agent="probe")
     assert answer["sent"] == 500
     assert len(burst) == messages_expected
-    assert list_trade_ids(venue, probe.messages) == sent
+    assert list_trade_ids(venue, probe.messages) == received
 
 
 async def test_burst_for_nobody(simulator):
@@ -167,11 +167,11 @@ async def test_duplicate(simulator, venue):
         await simulator.add_fault("duplicate", venue, count=3)
         had = len(probe.messages)
         await probe.read_until(lambda messages: len(messages) >= had + 20)
-        sent, _ = await simulator.read_keys(venue, "trades", SYMBOLS[venue], agent="probe")
-        await probe.read_until(lambda messages: sent[-1] in list_trade_ids(venue, messages))
+        received = await simulator.read_trade_ids(venue, SYMBOLS[venue], agent="probe")
+        await probe.read_until(lambda messages: received[-1] in list_trade_ids(venue, messages))
     frames = [message for message in probe.messages if list_trade_ids(venue, [message])]
     assert sum(first == second for first, second in pairwise(frames)) == 3
-    assert sorted(set(list_trade_ids(venue, frames)), key=int) == sent
+    assert sorted(set(list_trade_ids(venue, frames)), key=int) == received
 
 
 async def test_slow(simulator):

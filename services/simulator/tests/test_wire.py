@@ -41,14 +41,14 @@ async def test_kraken_requests(simulator):
 
 
 async def test_kraken_trade_snapshot(simulator):
-    """Kraken sends the last fifty trades only to those who ask for a snapshot, and they count."""
+    """Kraken sends the last fifty trades only to those who ask for a snapshot, and they do not count."""
     async with simulator.connect("kraken", "/v2") as probe:
         params = {"channel": "trade", "symbol": ["BTC/USD"], "snapshot": True}
         await probe.send({"method": "subscribe", "params": params})
         messages = await probe.read_until(lambda messages: any(m.get("type") == "snapshot" for m in messages))
-        sent, _ = await simulator.read_keys("kraken", "trades", "BTC/USD", agent="probe")
+        _, earlier = await simulator.read_keys("kraken", "trades", "BTC/USD", agent="probe")
     snapshot = next(message["data"] for message in messages if message.get("type") == "snapshot")
-    assert [str(trade["trade_id"]) for trade in snapshot] == sent[:50]
+    assert [str(trade["trade_id"]) for trade in snapshot] == earlier
 
 
 async def test_coinbase_requests(simulator):
@@ -78,7 +78,7 @@ async def test_coinbase_requests(simulator):
 
 
 async def test_coinbase_snapshot_again(simulator):
-    """After a reconnect the snapshot repeats trades, which count once."""
+    """After a reconnect the snapshot repeats trades; they happened before, so none counts as sent."""
     request = {"type": "subscribe", "channel": "market_trades", "product_ids": ["BTC-USD"]}
     counts = []
     await simulator.call("POST", "/pause")
@@ -86,8 +86,9 @@ async def test_coinbase_snapshot_again(simulator):
         async with simulator.connect("coinbase") as probe:
             await probe.send(request)
             await probe.read_until(lambda messages: any(m.get("channel") == "subscriptions" for m in messages))
-        counts.append(len((await simulator.read_keys("coinbase", "trades", "BTC/USD", agent="probe"))[0]))
-    assert counts == [50, 50]
+        sent, earlier = await simulator.read_keys("coinbase", "trades", "BTC/USD", agent="probe")
+        counts.append((len(sent), len(earlier)))
+    assert counts == [(0, 50), (0, 50)]
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,18 @@ class TradeRows:
 
 
 @dataclass(frozen=True, slots=True)
+class EarlierTradeRows:
+    """Trades of a snapshot: they happened before the subscription that it answers."""
+
+    series: Series
+    trades: Sequence[Trade]
+
+    def count(self, truth: AgentTruth) -> None:
+        """Note the trades."""
+        truth.trade_ledger(self.series).note_earlier(self.trades)
+
+
+@dataclass(frozen=True, slots=True)
 class KeyRow:
     """A ticker, or a book state that needs no REST snapshot."""
 

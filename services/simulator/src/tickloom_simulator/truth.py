@@ -36,7 +36,7 @@ class Ledger(Protocol):
         """Return the keys sent, oldest first."""
 
     def list_superseded(self) -> list[JsonValue]:
-        """Return the keys that a correct client must drop."""
+        """Return the keys that a complete client need not have."""
 
 
 class IntegerSpans:
@@ -84,10 +84,14 @@ class IntegerSpans:
 
 
 class TradeLedger:
-    """The trades an agent was sent. Keys are trade ids as text; sums are exact until they are read."""
+    """The trades an agent was sent. Keys are trade ids as text; sums are exact until they are read.
+
+    Trades that only stood in a snapshot happened before the subscription: a client may keep them or not.
+    """
 
     def __init__(self, ticks_per_unit: int) -> None:
         self._ids = IntegerSpans()
+        self._earlier = IntegerSpans()
         self._ticks_per_unit = ticks_per_unit
         self._amount_e8 = 0
         self._cost_scaled = 0
@@ -100,12 +104,17 @@ class TradeLedger:
                 self._amount_e8 += trade.amount_e8
                 self._cost_scaled += trade.amount_e8 * trade.price_ticks
 
+    def note_earlier(self, trades: Sequence[Trade]) -> None:
+        """Note the trades of a snapshot."""
+        for trade in trades:
+            self._earlier.add(trade.trade_id)
+
     def summarise(self) -> dict[str, JsonValue]:
         """Return the row of `GET /truth`."""
         first, last = self._ids.first, self._ids.last
         return {
             "sent": len(self._ids),
-            "superseded": 0,
+            "superseded": len(self.list_superseded()),
             "first_key": str(first) if first is not None else None,
             "last_key": str(last) if last is not None else None,
             "sum_amount": self._amount_e8 / AMOUNT_SCALE,
@@ -117,8 +126,9 @@ class TradeLedger:
         return [str(trade_id) for trade_id in self._ids]
 
     def list_superseded(self) -> list[JsonValue]:
-        """Return nothing: no trade is ever superseded."""
-        return []
+        """Return the trades that only stood in a snapshot."""
+        sent = set(self._ids)
+        return [str(trade_id) for trade_id in self._earlier if trade_id not in sent]
 
 
 class KeyLedger:

@@ -13,7 +13,16 @@ from weakref import WeakKeyDictionary
 from tickloom_simulator.clock import format_ns, format_us, now_ns
 from tickloom_simulator.exchange import name_series
 from tickloom_simulator.market import AMOUNT_SCALE, Market, choose_precision, list_coins
-from tickloom_simulator.subscription import BOOKS, TICKERS, TRADES, Form, KeyRow, Rows, Subscription, TradeRows
+from tickloom_simulator.subscription import (
+    BOOKS,
+    TICKERS,
+    TRADES,
+    EarlierTradeRows,
+    Form,
+    KeyRow,
+    Rows,
+    Subscription,
+)
 from tickloom_simulator.venues import coinbase_rest
 from tickloom_simulator.venues.coinbase_rest import write_price
 
@@ -126,7 +135,7 @@ class Coinbase:
         if subscription.channel == TRADES:
             trades = instrument.tape.read_recent(_SNAPSHOT_TRADES, time_ns)
             texts = _write_trades(instrument, trades, "snapshot")
-            rows = TradeRows(series, trades)
+            rows = EarlierTradeRows(series, trades)
         elif subscription.channel == TICKERS:
             texts = [_write_ticker(instrument, time_ns, subscription.form.kind, "snapshot")]
             rows = KeyRow(series, instrument.day.volume_e8)

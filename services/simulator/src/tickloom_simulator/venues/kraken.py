@@ -13,7 +13,16 @@ from tickloom_simulator.book import Level
 from tickloom_simulator.clock import format_us, now_ns
 from tickloom_simulator.exchange import name_series
 from tickloom_simulator.market import AMOUNT_SCALE, Market, Precision, choose_precision, list_coins
-from tickloom_simulator.subscription import BOOKS, TICKERS, TRADES, Form, KeyRow, Rows, Subscription, TradeRows
+from tickloom_simulator.subscription import (
+    BOOKS,
+    TICKERS,
+    TRADES,
+    EarlierTradeRows,
+    Form,
+    KeyRow,
+    Rows,
+    Subscription,
+)
 from tickloom_simulator.venues import kraken_rest
 
 if TYPE_CHECKING:
@@ -133,7 +142,7 @@ class Kraken:
         else:
             trades = instrument.tape.read_recent(_SNAPSHOT_TRADES, time_ns)
             texts = self._write_trades(form, instrument, trades, "snapshot")
-            rows = TradeRows(series, trades)
+            rows = EarlierTradeRows(series, trades)
         hub.send(connection, texts, (rows,))
 
     def add_rest_routes(self, app: web.Application, hub: Hub) -> None:  # noqa: ARG002  # no snapshot to learn of
