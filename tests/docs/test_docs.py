@@ -111,7 +111,7 @@ def test_metrics(service):
 def test_metrics_in_passing(page):
     """No page names a metric that no service serves."""
     known = {metric for service in SERVICES for metric in find_page(service).find_rows("name")}
-    buckets = {"tickloom_leader", "tickloom_members", "tickloom_plan", "tickloom_profiles"}
+    buckets = {"tickloom_leader", "tickloom_members", "tickloom_plan", "tickloom_presence", "tickloom_profiles"}
     members = {f"tickloom_{name.replace('-', '_')}" for name in (*SERVICES, "core", "venues")}
     named = set(re.findall(r"\btickloom_[a-z_]+", page.text))
     assert named <= known | buckets | members

@@ -16,7 +16,7 @@ import yaml
 
 from tests.support import stored
 from tests.support.servers import NatsServer
-from tests.support.simulator import Simulator
+from tests.support.simulator import AGENT, Simulator
 
 PARTITIONS = 2
 CHANNELS = ("trades", "tickers", "books")
@@ -98,7 +98,8 @@ class Stack:
 
         def flowing() -> bool:
             self.assert_running()
-            sent = {(row["venue"], row["channel"]) for row in self.simulator.call("GET", "/truth") if row["sent"]}
+            truth = self.simulator.call("GET", f"/truth?agent={AGENT}")
+            sent = {(row["venue"], row["channel"]) for row in truth if row["sent"]}
             return {(venue, channel) for venue in self.simulator.venues for channel in CHANNELS} <= sent
 
         wait_until(flowing, within_s=within_s, what="rows on every channel of every venue")

@@ -48,6 +48,44 @@ async def test_unknown_values_are_missing_and_not_zero(recorder, context) -> Non
     assert book.ask_price == b""
 
 
+async def test_the_first_snapshot_is_left_out_and_later_ones_fill(recorder, context) -> None:
+    """What happened before the first subscription is not written; what a later snapshot has more is, once."""
+    writer = TradeWriter(context)
+    writer.add([SYMBOL])
+    now_ns = 0
+
+    def receive(kind: str, *ids: int) -> None:
+        nonlocal now_ns
+        now_ns += 1
+
+        def handle(_client, _message) -> None:
+            for number in ids:
+                writer.write({**TRADE, "id": str(number)}, now_ns)
+
+        writer.mark_snapshots(handle)(None, {"events": [{"type": kind}]})
+
+    receive("snapshot", 1, 2, 3)
+    receive("update", 4)
+    receive("update", 3)
+    receive("snapshot", 2, 3, 4, 5, 6)
+    receive("update", 7)
+    context.batcher.flush()
+    (trades,) = [batch.rows for batch in recorder.batches if batch.header.channel == "trades"]
+    assert trades.trade_ids == b"4567"
+
+
+async def test_a_symbol_may_begin_without_a_snapshot(recorder, context) -> None:
+    """An empty first snapshot takes nothing from what follows."""
+    writer = TradeWriter(context)
+    writer.add([SYMBOL])
+    writer.write({**TRADE, "id": "1"}, 1)
+    writer.mark_snapshots(lambda _client, _message: writer.write({**TRADE, "id": "2"}, 2))(
+        None, {"events": [{"type": "snapshot"}]}
+    )
+    context.batcher.flush()
+    assert recorder.batches[0].rows.trade_ids == b"12"
+
+
 @pytest.mark.parametrize(
     "fault",
     [{"price": "no number"}, {"timestamp": 2**70}, {"amount": object()}, {"id": object()}, {"side": []}],

@@ -17,6 +17,8 @@ import psutil
 import pytest
 import yaml
 
+from tests.support.servers import find_free_port
+
 
 @dataclass(frozen=True)
 class Simulator:
@@ -37,13 +39,6 @@ def wait_until(condition: Callable[[], object], *, seconds: float = 60, what: st
     while not condition():
         assert time.monotonic() < deadline_s, f"not within {seconds} s: {what}"
         time.sleep(0.05)
-
-
-def find_free_port() -> int:
-    """Return a port that was free a moment ago."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @pytest.fixture

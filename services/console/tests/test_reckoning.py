@@ -5,6 +5,7 @@ import msgspec
 
 from tickloom_console.query import Storage
 from tickloom_console.reckoning import Account, settle
+from tickloom_console.root import LocalRoot
 
 
 def make_storage(root, rows):
@@ -27,7 +28,7 @@ def make_storage(root, rows):
     folder = root / "_manifest/0000/2026-11-21"
     folder.mkdir(parents=True)
     (folder / "a.json").write_bytes(msgspec.json.encode(manifest))
-    return Storage(root)
+    return Storage(LocalRoot(root))
 
 
 def test_missing_and_duplicated_rows_are_counted_by_key(tmp_path):

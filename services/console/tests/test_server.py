@@ -1,18 +1,11 @@
 from __future__ import annotations
 
-import socket
-
 import pytest
 
+from tests.support.servers import find_free_port
 from tickloom_console.server import choose_bus
 from tickloom_core.config import NatsConfig
 from tickloom_core.errors import ConfigError
-
-
-def find_free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 async def test_nothing_at_the_configured_address_means_a_server_of_our_own(tmp_path):

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from tickloom_console.manifests import read_newest
+from tickloom_console.root import LocalRoot
 
 ROWS = [("BTC/USD", 3, 100.5, "7"), ("BTC/USD", 1, None, "5"), ("ETH/USD", 2, 10.0, "6")]
 
@@ -118,23 +119,31 @@ def test_the_configured_folder_is_the_default(root, write_config, run_tickloom):
 def test_a_query_that_fails_is_said_without_a_traceback(root, run_tickloom, query, message):
     """What DuckDB does not accept is one error with the tables there are, exit code 1."""
     done = run_tickloom("sql", f"--root={root}", query)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_s3_is_refused_with_a_way_out(run_tickloom):
-    """Data that is not on a local disk is an error that says what to do."""
-    done = run_tickloom("sql", "--root=s3://bucket/data", "select 1")
+def test_another_kind_of_store_is_refused(run_tickloom):
+    """A root that is neither a folder nor a bucket of S3 is an error that says what is accepted."""
+    done = run_tickloom("sql", "--root=gs://bucket/data", "select 1")
     assert done.returncode == 2
-    assert "s3://bucket/data is not on a local disk" in done.stderr
+    assert "expected a folder or s3://bucket/prefix, found `gs://bucket/data`" in done.stderr
     assert "--root" in done.stderr
+
+
+def test_a_bucket_needs_no_configuration_file(run_tickloom):
+    """`--root` names a bucket without a file beside it, unless `--config` says that there is one."""
+    assert "expected s3://bucket/prefix, found `s3://`" in run_tickloom("sql", "--root=s3://", "select 1").stderr
+    done = run_tickloom("sql", "--root=s3://market", "--config=absent.yaml", "select 1")
+    assert done.returncode == 2
+    assert "absent.yaml" in done.stderr
 
 
 def test_an_empty_folder_is_an_error(tmp_path, run_tickloom):
     """Where nothing is stored there is nothing to query."""
     done = run_tickloom("sql", f"--root={tmp_path}", "select 1")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "nothing is stored below" in done.stderr
 
 
@@ -142,11 +151,13 @@ def test_a_manifest_of_a_later_format_is_refused(root, run_tickloom):
     """Data that this program may misread is not read."""
     write_manifest(root, [], first=13, last=14, format=2)
     done = run_tickloom("sql", f"--root={root}", "select 1")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "has format 2" in done.stderr
 
 
 def test_the_newest_manifest_of_a_partition_is_the_last_one_written(root):
     """`read_newest` returns the last chunk of each partition."""
     os.utime(next(root.glob("_manifest/0000/*/*-00000000000000000009.json")), ns=(1, 1))
-    assert {partition: manifest.last_sequence for partition, manifest in read_newest(root).items()} == {0: 12}
+    assert {partition: manifest.last_sequence for partition, manifest in read_newest(LocalRoot(root)).items()} == {
+        0: 12
+    }

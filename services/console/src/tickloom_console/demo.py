@@ -21,6 +21,7 @@ from tickloom_console.metrics import sample_all
 from tickloom_console.process import Process, find_free_port
 from tickloom_console.query import Storage
 from tickloom_console.reckoning import Account, settle
+from tickloom_console.root import LocalRoot
 from tickloom_console.simulation import CHANNELS, VENUES, Simulation
 from tickloom_console.system import System, prepare, run_system
 from tickloom_console.tables import print_table
@@ -116,7 +117,7 @@ async def _wait_until_quiet(run: _Run) -> None:
 
 
 async def _settle_all(simulation: Simulation, session: aiohttp.ClientSession, root: Path) -> list[Account]:
-    storage = Storage(root)
+    storage = Storage(LocalRoot(root))
     try:
         return [
             settle(storage, venue, channel, await simulation.read_keys(session, venue, channel))

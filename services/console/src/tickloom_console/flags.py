@@ -7,7 +7,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
+
+DEFAULT_CONFIG_PATH: Final = Path("tickloom.yaml")
 
 SqlFormat: TypeAlias = Literal["table", "csv", "json"]
 
@@ -76,7 +78,7 @@ def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="tickloom", description="Crypto market data that loses nothing silently.")
     commands = parser.add_subparsers(dest="command", required=True)
     with_config = argparse.ArgumentParser(add_help=False)
-    with_config.add_argument("--config", type=Path, default=Path("tickloom.yaml"), help="the configuration file")
+    with_config.add_argument("--config", type=Path, default=DEFAULT_CONFIG_PATH, help="the configuration file")
     up = commands.add_parser("up", parents=[with_config], help="run everything on this machine")
     up.add_argument("--workers", type=_read_count, help="number of collectors (default: half the cores)")
     up.add_argument("--nats", metavar="URL|embedded", help="another NATS than the configured one, or one of its own")
@@ -88,7 +90,7 @@ def _make_parser() -> argparse.ArgumentParser:
     commands.add_parser("status", parents=[with_config], help="say what works and what does not")
     sql = commands.add_parser("sql", parents=[with_config], help="query what is stored: trades, tickers, books, events")
     sql.add_argument("query", help='such as "select exchange, count(*) from trades group by 1"')
-    sql.add_argument("--root", metavar="URI", help="where the Parquet is (default: as configured)")
+    sql.add_argument("--root", metavar="URI", help="folder or s3://bucket/prefix (default: as configured)")
     sql.add_argument("--format", choices=["table", "csv", "json"], help="default: table on a terminal, else csv")
     return parser
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
 from tickloom_console.flags import StatusOptions
-from tickloom_console.manifests import Manifest, find_root, read_newest
+from tickloom_console.manifests import Manifest, read_newest
+from tickloom_console.root import open_root
 from tickloom_console.standing import ConsumerStanding, StreamStanding, read_consumers, read_stream
 from tickloom_console.tables import print_table
 from tickloom_core.bus.connection import Connection, connect
@@ -16,7 +18,7 @@ from tickloom_core.bus.kv import open_bucket
 from tickloom_core.bus.subjects import MEMBERS_BUCKET, PLAN_BUCKET, PLAN_KEY
 from tickloom_core.config import Config
 from tickloom_core.config_file import load_config
-from tickloom_core.errors import ConfigError, PermanentError
+from tickloom_core.errors import TickloomError, TransientError
 from tickloom_core.plan import Member, Plan
 
 _NS_PER_S: Final = 1_000_000_000
@@ -27,22 +29,28 @@ _FULL_SHARE: Final = 0.9
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What was found out."""
+    """What was found out.
+
+    Attributes:
+        manifests: the one written last of each partition.
+        storage_problem: why they cannot be read, empty when they can.
+    """
 
     stream: StreamStanding | None
     consumers: list[ConsumerStanding] = field(default_factory=list)
     plan: Plan | None = None
     members: list[Member] = field(default_factory=list)
     manifests: dict[int, Manifest] = field(default_factory=dict)
+    storage_problem: str = ""
 
 
 async def print_status(options: StatusOptions) -> None:
-    """Print what stands on the bus and on disk.
+    """Print what stands on the bus and in storage.
 
     Raises:
         ConfigError: the configuration is wrong.
         BusUnavailableError: NATS cannot be reached.
-        PermanentError: something else does not work; the message lists what.
+        TransientError: something else does not work; the message lists what.
     """
     config = load_config(options.config_path)
     connection = await connect(config.nats, name="console")
@@ -57,7 +65,7 @@ async def print_status(options: StatusOptions) -> None:
     _print_storage(findings, now_ns)
     problems = list(find_problems(findings, config, now_ns))
     if problems:
-        raise PermanentError("; ".join(problems))
+        raise TransientError("; ".join(problems))
 
 
 def find_problems(findings: Findings, config: Config, now_ns: int) -> Iterable[str]:
@@ -79,6 +87,9 @@ def find_problems(findings: Findings, config: Config, now_ns: int) -> Iterable[s
         for collector in busy:
             if collector not in alive:
                 yield f"{collector} has shards and gives no sign of life: start it"
+    if findings.storage_problem:
+        yield findings.storage_problem
+        return
     for standing in findings.consumers:
         manifest = findings.manifests.get(standing.partition)
         age_s = _find_age_s(manifest.stored_ns, now_ns) if manifest else float("inf")
@@ -92,21 +103,22 @@ async def _find_out(connection: Connection, config: Config) -> Findings:
         return Findings(None)
     members_bucket = await open_bucket(connection, MEMBERS_BUCKET)
     members = [await members_bucket.read(key, Member) for key in await members_bucket.list_keys()]
+    manifests, storage_problem = await asyncio.to_thread(_read_manifests, config)
     return Findings(
         stream=stream,
         consumers=await read_consumers(connection, config.bus, config.bus.sinks),
         plan=await (await open_bucket(connection, PLAN_BUCKET)).read(PLAN_KEY, Plan),
         members=[member for member in members if member is not None],
-        manifests=_read_manifests(config),
+        manifests=manifests,
+        storage_problem=storage_problem,
     )
 
 
-def _read_manifests(config: Config) -> dict[int, Manifest]:
+def _read_manifests(config: Config) -> tuple[dict[int, Manifest], str]:
     try:
-        return read_newest(find_root(config.parquet_uri))
-    except ConfigError as error:
-        print(f"manifests: not shown, {error}")  # noqa: T201 (part of the status)
-        return {}
+        return read_newest(open_root(config.parquet_uri, config.parquet_sink)), ""
+    except TickloomError as error:
+        return {}, str(error)
 
 
 def _print_bus(findings: Findings) -> None:
