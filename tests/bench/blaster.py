@@ -1,8 +1,9 @@
 """A venue that sends as fast as its socket takes: prepared Binance trade frames, for benchmarks.
 
 Speaks just enough of Binance spot for ccxt.pro and for the native feed: `exchangeInfo`, `SUBSCRIBE` with its answer,
-and trades of one symbol. It waits for lines on stdin: `send COUNT RATE` sends that many trades (rate 0: as fast as
-possible) to every subscriber and answers `sent COUNT SECONDS` on stdout; `subscribers` answers with their number.
+and trades of one symbol. It waits for lines on stdin and answers each with one on stdout: `prepare COUNT` makes that
+many frames, `flood` sends them to every subscriber as fast as the sockets take them, `pace COUNT RATE` makes and sends
+that many at that rate, `subscribers` does nothing; the answer is the number of subscribers.
 """
 
 from __future__ import annotations
@@ -117,6 +118,7 @@ class Blaster:
     def __init__(self) -> None:
         self.subscribers: set[Subscriber] = set()
         self.next_id = 1
+        self._prepared: dict[bool, list[bytes]] = {}
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection."""
@@ -130,37 +132,44 @@ class Blaster:
             self.subscribers.discard(subscriber)
             writer.close()
 
-    async def send(self, count: int, rate: float) -> float:
-        """Send trades to all who have subscribed, and return the seconds it took."""
-        targets = [subscriber for subscriber in self.subscribers if subscriber.subscribed]
-        per_write = _FRAMES_PER_WRITE if not rate else max(1, int(rate / 1000))
-        ids = range(self.next_id, self.next_id + count)
-        self.next_id += count
-        prepared = (
-            {}
-            if rate
-            else {
-                combined: self._prepare(ids, per_write, combined=combined) for combined in {s.combined for s in targets}
-            }
-        )
+    def prepare(self, count: int) -> None:
+        """Make frames for `flood`, in the form of each connection."""
+        ids = self._take_ids(count)
+        forms = {subscriber.combined for subscriber in self._targets}
+        self._prepared = {combined: self._make_writes(ids, combined=combined) for combined in forms}
+
+    async def flood(self) -> None:
+        """Send what was prepared as fast as the sockets take it."""
+        for target in self._targets:
+            for write in self._prepared[target.combined]:
+                target.writer.write(write)
+                await target.writer.drain()
+
+    async def pace(self, count: int, rate: float) -> None:
+        """Make and send trades at this rate, those of one millisecond together."""
+        per_write = max(1, int(rate / 1000))
+        ids = self._take_ids(count)
         start_s = time.perf_counter()
         for position in range(0, count, per_write):
-            chunk = ids[position : position + per_write]
-            for target in targets:
-                if rate:
-                    target.writer.write(b"".join(make_trade(i, combined=target.combined) for i in chunk))
-                else:
-                    target.writer.write(prepared[target.combined][position // per_write])
+            for target in self._targets:
+                chunk = ids[position : position + per_write]
+                target.writer.write(b"".join(make_trade(i, combined=target.combined) for i in chunk))
                 await target.writer.drain()
-            if rate:
-                await asyncio.sleep(max(0.0, start_s + (position + per_write) / rate - time.perf_counter()))
-        return time.perf_counter() - start_s
+            await asyncio.sleep(max(0.0, start_s + (position + per_write) / rate - time.perf_counter()))
+
+    @property
+    def _targets(self) -> list[Subscriber]:
+        return [subscriber for subscriber in self.subscribers if subscriber.subscribed]
+
+    def _take_ids(self, count: int) -> range:
+        self.next_id += count
+        return range(self.next_id - count, self.next_id)
 
     @staticmethod
-    def _prepare(ids: range, per_write: int, *, combined: bool) -> list[bytes]:
+    def _make_writes(ids: range, *, combined: bool) -> list[bytes]:
         return [
-            b"".join(make_trade(i, combined=combined) for i in ids[position : position + per_write])
-            for position in range(0, len(ids), per_write)
+            b"".join(make_trade(i, combined=combined) for i in ids[position : position + _FRAMES_PER_WRITE])
+            for position in range(0, len(ids), _FRAMES_PER_WRITE)
         ]
 
 
@@ -172,11 +181,13 @@ async def main() -> None:
     loop = asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):
         command, *arguments = line.split()
-        if command == "subscribers":
-            print(sum(subscriber.subscribed for subscriber in blaster.subscribers), flush=True)
-        else:
-            count, rate = int(arguments[0]), float(arguments[1])
-            print("sent", count, await blaster.send(count, rate), flush=True)
+        if command == "prepare":
+            blaster.prepare(int(arguments[0]))
+        elif command == "flood":
+            await blaster.flood()
+        elif command == "pace":
+            await blaster.pace(int(arguments[0]), float(arguments[1]))
+        print(sum(subscriber.subscribed for subscriber in blaster.subscribers), flush=True)
     server.close()
 
 

@@ -37,12 +37,12 @@ def write_report(rows: list[Row]) -> None:
     """Write the rows as JSON and print them as a table."""
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
     RESULTS.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
-    table = Table("measured", "value", "unit", "goal", "reached")
+    table = Table("measured", "value", "unit", "goal", "reached", min_width=100)
     for row in rows:
         table.add_row(
             row.name, f"{row.value:,.4g}" if row.value < 100 else f"{row.value:,.0f}", row.unit, row.goal, _mark(row)
         )
-    Console().print(table)
+    Console(width=110).print(table)
 
 
 def _mark(row: Row) -> str:

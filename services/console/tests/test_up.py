@@ -40,14 +40,16 @@ def pause(simulator):
 def test_up_runs_everything_restarts_what_dies_and_stores_it_all_at_the_end(
     simulator, write_config, start_tickloom, run_tickloom, wait
 ):
-    """A killed sink is started again; SIGTERM drains, so every row sent is stored; exit code 0, no process is left."""
+    """A killed sink starts again, a second `up` is refused; SIGTERM drains: every row sent is stored, all has ended."""
     config = write_config(venues=make_venues(simulator))
     up = start_tickloom("up", f"--config={config}", "--workers=1", "--restart_base_s=0.2")
     wait(lambda: count_sent(simulator, "trades") > 50, what="trades are sent")
     sink = find_child(up, "tickloom_parquet_sink")
     sink.kill()
     wait(lambda: (find_child(up, "tickloom_parquet_sink") or sink).pid != sink.pid, what="the sink is started again")
-    assert run_tickloom("status", f"--config={config}").returncode == 0
+    wait(lambda: run_tickloom("status", f"--config={config}").returncode == 0, what="status finds everything working")
+    second = run_tickloom("up", f"--config={config}")
+    assert (second.returncode, second.stderr.count("another `tickloom up` runs on this folder")) == (2, 1)
     pause(simulator)
     children = psutil.Process(up.pid).children(recursive=True)
     up.send_signal(signal.SIGTERM)

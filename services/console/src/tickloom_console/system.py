@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import sys
 import time
@@ -10,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import msgspec
 import yaml
@@ -39,6 +40,7 @@ class Setup:
         config_path: the file that the services read.
         config: what stands in it.
         workers: number of collectors.
+        lock: keeps a second one out of the data folder, as long as it is open.
     """
 
     config_path: Path
@@ -46,6 +48,7 @@ class Setup:
     workers: int
     bus: BusChoice
     restart: RestartPolicy
+    lock: BinaryIO
 
 
 class System:
@@ -168,6 +171,7 @@ async def prepare(config_path: Path, *, workers: int | None, nats: str | None, r
     """
     config = load_config(config_path)
     data_dir = _make_folder(Path(config.data_dir))
+    lock = _lock_folder(data_dir)
     bus = await choose_bus(config.nats, nats, data_dir)
     if bus.url != config.nats.url:
         config_path = _write_copy(config_path, bus.url, data_dir / "up.yaml")
@@ -175,7 +179,20 @@ async def prepare(config_path: Path, *, workers: int | None, nats: str | None, r
     if workers is None:
         configured = config.planner.workers
         workers = max(1, (os.cpu_count() or 1) // 2) if configured == "auto" else configured
-    return Setup(config_path, config, workers, bus, restart)
+    return Setup(config_path, config, workers, bus, restart, lock)
+
+
+def _lock_folder(folder: Path) -> BinaryIO:
+    """Keep a second `tickloom up` out; the system opens the lock of a process that dies."""
+    lock = (folder / ".up.lock").open("wb")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        lock.close()
+        raise ConfigError(
+            "another `tickloom up` runs on this folder; stop it, or set another data_dir", place=str(folder)
+        ) from error
+    return lock
 
 
 def _make_folder(path: Path) -> Path:
