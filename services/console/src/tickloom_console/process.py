@@ -18,6 +18,7 @@ from tickloom_core.lifecycle import EXIT_USAGE
 
 State = Literal["waiting", "running", "restarting", "stopped", "failed"]
 
+_MOST_DOUBLINGS: Final = 16
 _STABLE_S: Final = 60.0
 """A process that ran so long starts its waits anew."""
 _TAIL_BYTES: Final = 8192
@@ -92,7 +93,7 @@ class Process:
                     self._on_failure(f"{self.program.name}: {self.read_last_error()}")
                     return
                 attempts = 0 if time.monotonic() - began_s > _STABLE_S else attempts
-                wait_s = min(self._policy.max_s, self._policy.base_s * 2**attempts)
+                wait_s = min(self._policy.max_s, self._policy.base_s * 2 ** min(attempts, _MOST_DOUBLINGS))
                 attempts += 1
                 self._say(
                     f"{self.program.name} ended with code {code} ({self.read_last_error()}); again in {wait_s:g} s"

@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Literal
-from urllib.parse import urlsplit
+from typing import Final
 
 import pyarrow as pa
 from pyarrow import fs
 
 from tickloom_core.config import ParquetSinkConfig
 from tickloom_core.errors import ConfigError, PermanentError, TickloomError, TransientError
+from tickloom_core.s3 import S3_SCHEME, S3Fault, read_bucket_path, read_s3_access, recognise_s3_fault
 
-_S3: Final = "s3://"
 _FILE: Final = "file://"
 _S3_CONNECT_TIMEOUT_S: Final = 3.0
 _S3_STALL_TIMEOUT_S: Final = 10.0
 _S3_ATTEMPTS: Final = 3
-
-_S3_ERROR: Final = re.compile(r"AWS Error (\w+)(?: \(HTTP status (\d+)\))?")
-"""How pyarrow begins what S3 answered; the place before it is named by the console itself."""
-_S3_REFUSALS: Final = frozenset(
-    {"ACCESS_DENIED", "INVALID_ACCESS_KEY_ID", "INVALID_SIGNATURE", "SIGNATURE_DOES_NOT_MATCH", "UNRECOGNIZED_CLIENT"}
-)
-_S3_ABSENT: Final = frozenset({"NO_SUCH_KEY", "RESOURCE_NOT_FOUND"})
-_HTTP_REFUSALS: Final = frozenset({"401", "403"})
 
 
 class Root(ABC):
@@ -115,30 +105,30 @@ class BucketRoot(Root):
     """A prefix in a bucket."""
 
     def __init__(self, filesystem: fs.S3FileSystem, path: str) -> None:
-        super().__init__(filesystem, path, f"{_S3}{path}")
+        super().__init__(filesystem, path, f"{S3_SCHEME}{path}")
 
     def _explain(self, error: Exception, where: str) -> TickloomError:
         reason = " ".join(str(error).split())
-        found = _S3_ERROR.search(reason)
-        if found is None:
+        if "AWS Error" not in reason:
             return PermanentError(f"{where} cannot be read: {reason}")
-        code, status = found.groups()
-        reason = reason[found.start() :]
-        if code == "NO_SUCH_BUCKET":
+        # The place before it is named by the console itself.
+        reason = reason[reason.index("AWS Error") :]
+        fault = recognise_s3_fault(reason)
+        if fault is S3Fault.NO_BUCKET:
             return PermanentError(f"{where}: there is no such bucket; correct parquet_sink.uri or --root ({reason})")
-        if code in _S3_REFUSALS or status in _HTTP_REFUSALS:
+        if fault is S3Fault.REFUSED:
             return PermanentError(
                 f"{where}: the credentials are refused; check parquet_sink.s3_access_key, s3_secret_key and the "
                 f"bucket's policy ({reason})"
             )
-        if code in _S3_ABSENT:
+        if fault is S3Fault.ABSENT:
             return PermanentError(f"{where} is not there, although a manifest names it ({reason})")
         return TransientError(f"{where}: S3 fails at the moment; check parquet_sink.s3_endpoint ({reason})")
 
 
 def is_bucket(uri: str) -> bool:
     """Whether a URI names a bucket, so that opening it takes an endpoint and credentials."""
-    return uri.startswith(_S3)
+    return uri.startswith(S3_SCHEME)
 
 
 def open_root(uri: str, config: ParquetSinkConfig) -> Root:
@@ -158,29 +148,15 @@ def open_root(uri: str, config: ParquetSinkConfig) -> Root:
 
 
 def _open_bucket(uri: str, config: ParquetSinkConfig) -> BucketRoot:
-    path = uri.removeprefix(_S3).strip("/")
-    if not path:
-        raise ConfigError(f"expected s3://bucket/prefix, found `{uri}`; correct parquet_sink.uri or --root")
-    if (config.s3_access_key is None) != (config.s3_secret_key is None):
-        raise ConfigError("s3_access_key and s3_secret_key are given together or not at all", path="parquet_sink")
-    scheme, host = _split_endpoint(config.s3_endpoint)
+    access = read_s3_access(config)
     filesystem = fs.S3FileSystem(
-        access_key=config.s3_access_key.resolve() if config.s3_access_key else None,
-        secret_key=config.s3_secret_key.resolve() if config.s3_secret_key else None,
-        region=config.s3_region,
-        scheme=scheme,
-        endpoint_override=host,
+        access_key=access.access_key,
+        secret_key=access.secret_key,
+        region=access.region,
+        scheme=access.scheme,
+        endpoint_override=access.host,
         connect_timeout=_S3_CONNECT_TIMEOUT_S,
         request_timeout=_S3_STALL_TIMEOUT_S,
         retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=_S3_ATTEMPTS),
     )
-    return BucketRoot(filesystem, path)
-
-
-def _split_endpoint(endpoint: str | None) -> tuple[Literal["http", "https"], str | None]:
-    if endpoint is None:
-        return "https", None
-    parts = urlsplit(endpoint)
-    if parts.scheme not in {"http", "https"} or not parts.netloc or parts.path.strip("/"):
-        raise ConfigError(f"expected http(s)://host:port, found `{endpoint}`", path="parquet_sink.s3_endpoint")
-    return "http" if parts.scheme == "http" else "https", parts.netloc
+    return BucketRoot(filesystem, read_bucket_path(uri))

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final, Literal
-from urllib.parse import urlsplit
+from typing import Final
 from uuid import uuid4
 
 import pyarrow as pa
@@ -24,6 +22,7 @@ from pyarrow import fs
 
 from tickloom_core.config import Config, ParquetSinkConfig
 from tickloom_core.errors import ConfigError, PermanentError, TransientError
+from tickloom_core.s3 import S3_SCHEME, S3Fault, read_bucket_path, read_s3_access, recognise_s3_fault
 
 _ACTIVE: Final = "_active"
 _PROBE: Final = "_manifest/.probe-"
@@ -35,20 +34,6 @@ _S3_ATTEMPTS: Final = 1
 _LASTING_ERRNOS: Final = frozenset(
     {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG}
 )
-_S3_ERROR: Final = re.compile(r"AWS Error (\w+)(?: \(HTTP status (\d+)\))?")
-"""How pyarrow begins what S3 answered."""
-_S3_REFUSALS: Final = frozenset(
-    {
-        "ACCESS_DENIED",
-        "INVALID_ACCESS_KEY_ID",
-        "INVALID_CLIENT_TOKEN_ID",
-        "INVALID_SIGNATURE",
-        "MISSING_AUTHENTICATION_TOKEN",
-        "SIGNATURE_DOES_NOT_MATCH",
-        "UNRECOGNIZED_CLIENT",
-    }
-)
-_HTTP_REFUSALS: Final = frozenset({"401", "403"})
 
 
 class Destination(ABC):
@@ -174,13 +159,12 @@ class Bucket(Destination):
 
     def _classify(self, error: OSError, where: str) -> TransientError | PermanentError:
         reason = " ".join(str(error).split())
-        found = _S3_ERROR.search(reason)
-        code, status = found.groups() if found else ("", None)
-        if code == "NO_SUCH_BUCKET":
+        fault = recognise_s3_fault(reason)
+        if fault is S3Fault.NO_BUCKET:
             return PermanentError(
                 f"{where}: there is no such bucket; create it, or correct parquet_sink.uri ({reason})"
             )
-        if code in _S3_REFUSALS or status in _HTTP_REFUSALS:
+        if fault is S3Fault.REFUSED:
             return PermanentError(
                 f"{where}: the credentials are refused; check parquet_sink.s3_access_key, s3_secret_key and the "
                 f"bucket's policy ({reason})"
@@ -195,7 +179,7 @@ def open_destination(config: Config) -> Destination:
         ConfigError: the URI or the endpoint cannot be understood, or a secret is missing.
     """
     uri = config.parquet_uri
-    if uri.startswith("s3://"):
+    if uri.startswith(S3_SCHEME):
         return _open_bucket(uri, config.parquet_sink)
     if "://" in uri:
         raise ConfigError(f"expected a folder or s3://bucket/prefix, found `{uri}`", path="parquet_sink.uri")
@@ -203,33 +187,19 @@ def open_destination(config: Config) -> Destination:
 
 
 def _open_bucket(uri: str, config: ParquetSinkConfig) -> Bucket:
-    root = uri.removeprefix("s3://").strip("/")
-    if not root:
-        raise ConfigError(f"expected s3://bucket/prefix, found `{uri}`", path="parquet_sink.uri")
-    if (config.s3_access_key is None) != (config.s3_secret_key is None):
-        raise ConfigError("s3_access_key and s3_secret_key are given together or not at all", path="parquet_sink")
-    scheme, host = _split_endpoint(config.s3_endpoint)
+    access = read_s3_access(config)
     filesystem = fs.S3FileSystem(  # type: ignore[call-arg]  # the stubs do not know allow_delayed_open yet
-        access_key=config.s3_access_key.resolve() if config.s3_access_key else None,
-        secret_key=config.s3_secret_key.resolve() if config.s3_secret_key else None,
-        region=config.s3_region,
-        scheme=scheme,
-        endpoint_override=host,
+        access_key=access.access_key,
+        secret_key=access.secret_key,
+        region=access.region,
+        scheme=access.scheme,
+        endpoint_override=access.host,
         connect_timeout=_S3_CONNECT_TIMEOUT_S,
         request_timeout=_S3_STALL_TIMEOUT_S,
         retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=_S3_ATTEMPTS),
         allow_delayed_open=True,
     )
-    return Bucket(filesystem, root)
-
-
-def _split_endpoint(endpoint: str | None) -> tuple[Literal["http", "https"], str | None]:
-    if endpoint is None:
-        return "https", None
-    parts = urlsplit(endpoint)
-    if parts.scheme not in {"http", "https"} or not parts.netloc or parts.path.strip("/"):
-        raise ConfigError(f"expected http(s)://host:port, found `{endpoint}`", path="parquet_sink.s3_endpoint")
-    return "http" if parts.scheme == "http" else "https", parts.netloc
+    return Bucket(filesystem, read_bucket_path(uri))
 
 
 def _write_synced(path: Path, data: pa.Buffer) -> None:
