@@ -157,6 +157,23 @@ def test_unreadable_messages_say_why(data, reason):
         decode(data)
 
 
+@given(strategies.lists(strategies.integers(0, 600), min_size=1, max_size=20), strategies.integers(1, 600))
+def test_symbol_indexes_are_checked(indexes, symbols):
+    """A batch is readable exactly when every index names a symbol, however many there are."""
+    buffer = TradeBuffer()
+    for number in range(symbols):
+        buffer.index_of(f"S{number}")
+    for index in indexes:
+        _trade(buffer, "S0", 1.0, 1, b"1")
+        buffer.symbol_index[-1] = index
+    data = encode(_header("trades"), buffer)
+    if max(indexes) < symbols:
+        assert decode(data).row_count == len(indexes)
+    else:
+        with pytest.raises(PoisonousMessageError, match=f"symbol index {max(indexes)}"):
+            decode(data)
+
+
 @given(strategies.binary(max_size=200))
 def test_random_bytes_never_surprise(data):
     """Any bytes are either a batch or poisonous."""

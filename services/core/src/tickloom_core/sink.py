@@ -142,16 +142,18 @@ class SinkLoop:
                 if commit is not None and commit.done():
                     await commit
                     commit = None
-                delivery = await reader.read(_IDLE_POLL_S)
-                if last is not None and await self._is_complete(chunk, delivery, reader):
+                following = None
+                if not self._is_full(chunk):
+                    following = await reader.read(_IDLE_POLL_S)
+                if last is not None and (self._is_full(chunk) or await self._is_over(chunk, following, reader)):
                     _PENDING.labels(self._sink, partition).set(last.pending)
                     await self._finish(commit, partition)
                     commit = asyncio.create_task(self._commit(chunk, last, reader, stop))
                     chunk = Chunk(partition, stream, chunk.last_sequence + 1, chunk.writers.copy())
                     last = None
-                if delivery is not None:
-                    await self._add(chunk, delivery)
-                    last = delivery
+                if following is not None:
+                    await self._add(chunk, following)
+                    last = following
             await self._finish(commit, partition)
         finally:
             if commit is not None and not commit.done():
@@ -182,10 +184,11 @@ class SinkLoop:
                 _COMMITTED.labels(self._sink, partition).set(committed.last_sequence)
                 return stream, committed
 
-    async def _is_complete(self, chunk: Chunk, following: Delivery | None, reader: PartitionReader) -> bool:
-        """Say whether the chunk ends before `following`, or at all when nothing follows."""
-        if chunk.row_count >= self._limits.rows or chunk.size_bytes >= self._limits.size_bytes:
-            return True
+    def _is_full(self, chunk: Chunk) -> bool:
+        return chunk.row_count >= self._limits.rows or chunk.size_bytes >= self._limits.size_bytes
+
+    async def _is_over(self, chunk: Chunk, following: Delivery | None, reader: PartitionReader) -> bool:
+        """Say whether the chunk's window ends before `following`, or at all when nothing follows."""
         window = chunk.stored_ns // self._window_ns
         if following is not None:
             return following.stored_ns // self._window_ns != window

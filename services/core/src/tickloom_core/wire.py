@@ -42,6 +42,7 @@ _ITEM_BYTES: Final = {
     channel: tuple((name, _SIZES[typecode]) for name, typecode in buffer.typecodes.items() if name not in LEVEL_COUNTS)
     for channel, buffer in BUFFERS.items()
 }
+_BYTE_VALUES: Final = 256
 _FIELDS: Final = {
     channel: tuple(field.name for field in message.DESCRIPTOR.fields) for channel, message in _MESSAGES.items()
 }
@@ -123,9 +124,11 @@ def _check_size(name: str, column: bytes, size: int, count: int) -> None:
 
 
 def _check_indexes(indexes: bytes, symbols: int) -> None:
-    # With one symbol all indexes are 0: said by a count of zeros much faster than by looking at each.
-    if symbols == 1 and indexes.count(0) == len(indexes):
-        return
+    # Up to 256 symbols an index is its lowest byte: said of all of them at once, much faster than by looking at each.
+    if symbols <= _BYTE_VALUES and not any(indexes[place::4].strip(b"\0") for place in (1, 2, 3)):
+        unknown = indexes[::4].translate(None, bytes(range(symbols)))
+        if not unknown:
+            return
     highest = max(memoryview(indexes).cast("I"), default=-1)
     if highest >= symbols:
         raise PoisonousMessageError(f"symbol index {highest}, but the batch names {symbols} symbols")

@@ -29,12 +29,10 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from tickloom_core.bus.connection import Connection
 from tickloom_core.bus.spool import Loss, Outgoing, Spool
-from tickloom_core.bus.subjects import STREAM
 
 log = structlog.get_logger(__name__)
 
 _HEADER_ID: Final = "Nats-Msg-Id"
-_HEADER_STREAM: Final = "Nats-Expected-Stream"
 _PROBE_BASE_S: Final = 0.1
 _PROBE_MAX_S: Final = 2.0
 _TICK_S: Final = 0.25
@@ -189,7 +187,7 @@ class Publisher:
                 continue
             token = str(next(self._tokens))
             self._in_flight[token] = _Sent(order, message, time.monotonic())
-            headers = {_HEADER_ID: message.message_id, _HEADER_STREAM: STREAM}
+            headers = {_HEADER_ID: message.message_id}
             try:
                 await self._client.publish(
                     message.subject, message.payload, reply=f"{self._inbox}.{token}", headers=headers
