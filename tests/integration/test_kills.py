@@ -11,7 +11,7 @@ from collections import Counter
 import pytest
 
 from tests.support import stored
-from tests.support.stack import PARTITIONS, Stack, wait_until
+from tests.support.stack import CHANNELS, PARTITIONS, Stack, wait_until
 from tickloom_core.bus.connection import connect
 from tickloom_core.bus.topology import ensure_topology
 from tickloom_core.config import BusConfig, NatsConfig
@@ -63,14 +63,28 @@ def assert_acknowledged_is_stored_once(stack: Stack) -> None:
             assert not repeated, f"{venue} {symbol} stored twice: {repeated[:5]}"
 
 
+def assert_absences_are_told(stack: Stack, kills_ns: list[int]) -> None:
+    """Assert that each kill of the collector lies inside a gap event of every channel of every venue."""
+    gaps = [row for row in stored.read_table(stack.root, "events").to_pylist() if row["kind"] == "gap"]
+    assert kills_ns
+    for kill_ns in kills_ns:
+        told = {
+            (row["exchange"], row["subject_channel"])
+            for row in gaps
+            if row["range_start_ns"] <= kill_ns <= row["range_end_ns"]
+        }
+        assert {(venue, channel) for venue in stack.simulator.venues for channel in CHANNELS} <= told
+
+
 @pytest.mark.timeout(400)
 def test_ten_kills(make_stack, nats_server):
-    """Ten rounds of kill -9 of collector, sink or nats-server at random moments under load."""
+    """Ten rounds of kill -9 of collector, sink or nats-server under load: stored once, and absences are events."""
     asyncio.run(add_audit(nats_server.url))
     stack = make_stack("--synthetic", "--trades_per_s=500", "--tickers_per_s=50", "--books_per_s=50")
     stack.wait_for_flow()
     chance = random.Random(SEED)  # noqa: S311 - a repeatable test, not a secret
     victims = ["collector-0", "parquet-sink", "nats"] * (ROUNDS // 3 + 1)
+    kills_ns = []
     for victim in chance.sample(victims, ROUNDS):
         time.sleep(chance.uniform(0.5, 3))  # a random moment, not a synchronisation
         if victim == "nats":
@@ -78,10 +92,18 @@ def test_ten_kills(make_stack, nats_server):
             time.sleep(chance.uniform(0, 1))
             stack.nats.start()
         else:
+            if victim == "collector-0":
+                kills_ns.append(time.time_ns())
             stack.stop(victim, signal.SIGKILL)
             stack.start(victim)
-    before = stack.simulator.count_sent()
-    wait_until(lambda: stack.simulator.count_sent() > before + 500, within_s=60, what="data flows after the last kill")
+    before = stack.count_sent_by_channel()
+    wait_until(
+        lambda: all(now > before[key] for key, now in stack.count_sent_by_channel().items()),
+        within_s=90,
+        what="data flows on every channel of every venue after the last kill",
+    )
+    wait_until(lambda: "gap" in stack.read_log("collector-0"), within_s=30, what="the last absence is told")
     stack.simulator.pause()
     assert stack.stop("collector-0") == 0
     assert_acknowledged_is_stored_once(stack)
+    assert_absences_are_told(stack, kills_ns)

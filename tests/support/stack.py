@@ -98,11 +98,16 @@ class Stack:
 
         def flowing() -> bool:
             self.assert_running()
-            truth = self.simulator.call("GET", f"/truth?agent={AGENT}")
-            sent = {(row["venue"], row["channel"]) for row in truth if row["sent"]}
-            return {(venue, channel) for venue in self.simulator.venues for channel in CHANNELS} <= sent
+            return all(self.count_sent_by_channel().values())
 
         wait_until(flowing, within_s=within_s, what="rows on every channel of every venue")
+
+    def count_sent_by_channel(self) -> dict[tuple[str, str], int]:
+        """Return how many rows were sent to collectors, by venue and channel."""
+        counts = dict.fromkeys(((venue, channel) for venue in self.simulator.venues for channel in CHANNELS), 0)
+        for row in self.simulator.call("GET", f"/truth?agent={AGENT}"):
+            counts[row["venue"], row["channel"]] += row["sent"]
+        return counts
 
     def wait_for_stored(self, *, within_s: float = 60) -> None:
         """Wait until as many rows are stored as were sent; the comparison by id is the caller's."""

@@ -25,12 +25,15 @@ log = structlog.get_logger(__name__)
 _PERIOD_S: Final = 5.0
 
 
-async def beat(connection: Connection, describe: Callable[[float], Member], health: Health) -> None:
+async def beat(
+    connection: Connection, describe: Callable[[float], Member], may_be_kept: Callable[[], bool], health: Health
+) -> None:
     """Write what `describe` returns into the members' bucket until cancelled.
 
     Args:
         connection: the bus.
         describe: makes the record, given the seconds since the last one.
+        may_be_kept: says whether the record may replace what an earlier start has left.
         health: hears that the loop turns.
     """
     last_s = time.monotonic()
@@ -40,14 +43,13 @@ async def beat(connection: Connection, describe: Callable[[float], Member], heal
         member = describe(now_s - last_s)
         last_s = now_s
         await _write(connection, member, MEMBERS_BUCKET)
-        # A collector that carries nothing has no presence that could end.
-        if member.shards:
+        if may_be_kept():
             await _write(connection, member, PRESENCE_BUCKET)
         await asyncio.sleep(_PERIOD_S)
 
 
-async def say_farewell(connection: Connection, member: Member) -> None:
-    """Write the last record of this start, once everything collected was handed over."""
+async def keep_presence(connection: Connection, member: Member) -> None:
+    """Write a record outside the rhythm: when carrying begins, and when everything collected was handed over."""
     await _write(connection, member, PRESENCE_BUCKET)
 
 

@@ -53,6 +53,7 @@ class Roster:
         self._venues: dict[str, VenueFeeds] = {}
         self._carried: dict[str, _Carried] = {}
         self.absent_since_ns: int | None = None
+        self._untold_absences = 0
 
     def __len__(self) -> int:
         return len(self._carried)
@@ -63,6 +64,11 @@ class Roster:
             carried.is_excluded or (carried.feed is not None and carried.feed.is_carrying(shard_id))
             for shard_id, carried in self._carried.items()
         )
+
+    @property
+    def has_told_absence(self) -> bool:
+        """Whether each gap that an earlier start has left is written; until then that start's sign of life counts."""
+        return bool(self._carried) and not self._untold_absences
 
     async def apply(self, assignment: Assignment) -> None:
         """Carry exactly the shards of an assignment; those that did not change go on undisturbed."""
@@ -86,6 +92,8 @@ class Roster:
         await asyncio.gather(*(venue.close(_CLOSE_DEADLINE_S) for venue in venues))
 
     def _start(self, shard: Shard, absent_since_ns: int | None) -> None:
+        # Counted here and not in the task: nobody may take the absence for told before the task has begun.
+        self._untold_absences += absent_since_ns is not None
         task = asyncio.create_task(self._carry(shard, absent_since_ns), name=f"carry {shard.id}")
         self._carried[shard.id] = _Carried(shard, task)
 
@@ -115,6 +123,7 @@ class Roster:
         detail = f"{shard.id}: this collector did not run, or could not say so"
         gap = Event(GAP, shard.exchange, detail, channel=shard.channel, first_ns=since_ns, last_ns=time.time_ns())
         self._events.record(gap)
+        self._untold_absences -= 1
 
     async def _keep_carrying(self, shard: Shard) -> None:
         """Carry one shard until cancelled or refused; whatever else goes wrong is said and tried again."""

@@ -15,7 +15,7 @@ from tickloom_collector.events import EventLog
 from tickloom_collector.feeds.feed import FeedContext
 from tickloom_collector.feeds.selection import check_feeds
 from tickloom_collector.flags import Options
-from tickloom_collector.heartbeat import beat, find_last_presence_ns, say_farewell
+from tickloom_collector.heartbeat import beat, find_last_presence_ns, keep_presence
 from tickloom_collector.roster import Roster
 from tickloom_core.bus.connection import Connection, connect
 from tickloom_core.bus.publisher import Publisher, PublisherLimits
@@ -79,24 +79,29 @@ class Collector:
         async with asyncio.TaskGroup() as group:
             publishing = group.create_task(self._publisher.run())
             watching = group.create_task(watch.run())
-            beating = group.create_task(beat(self._connection, self._describe, health))
+            beating = group.create_task(beat(self._connection, self._describe, self._may_be_present, health))
             log.info("collector.running", name=self._name)
             await stop.wait()
             watching.cancel()
             beating.cancel()
             await asyncio.wait([watching, beating])
-            last = self._describe(0)
+            was_present, last = self._may_be_present(), self._describe(0)
             await self.roster.close()
             self._batcher.flush()
             left = await self._publisher.drain(self._config.collector.drain_timeout_s)
             publishing.cancel()
-        if last.shards and self._connection.is_connected:
-            await say_farewell(self._connection, last)
+        if was_present and self._connection.is_connected:
+            await keep_presence(self._connection, last)
         log.info("collector.drained", rows=self._batcher.rows, left_messages=left)
 
     async def _apply(self, assignment: Assignment) -> None:
         self._batcher.epoch = assignment.epoch
         await self.roster.apply(assignment)
+        if self._may_be_present():
+            await keep_presence(self._connection, self._describe(0))
+
+    def _may_be_present(self) -> bool:
+        return self.roster.has_told_absence
 
     def _make_context(self, exchange: str) -> FeedContext:
         return FeedContext(
