@@ -154,6 +154,22 @@ async def test_server_killed_under_load(connection, nats_server, tmp_path):
     assert set(await stored_ids(connection)) == {f"w-{n}" for n in range(1, sequence + 1)}
 
 
+@pytest.mark.parametrize("turns", range(4))
+async def test_cancelled_while_it_wakes(connection, tmp_path, turns):
+    """A cancellation that comes at the moment of a wake-up ends the publisher; `asyncio.wait_for` of 3.11 loses it."""
+    spool = Spool(tmp_path, 1)
+    publisher = Publisher(connection, LIMITS, spool, lambda _: None)
+    task = asyncio.create_task(publisher.run())
+    await asyncio.sleep(0.1)  # long enough to be waiting
+    publisher._wake.set()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    _, pending = await asyncio.wait([task], timeout=3)
+    spool.close()
+    assert not pending
+
+
 async def test_torn_spool_record(tmp_path):
     """A segment cut off by a crash gives its whole records and no error."""
     spool = Spool(tmp_path, 1_000_000)

@@ -85,6 +85,7 @@ class AssignmentWatch:
 
     async def _pause(self) -> None:
         try:
-            await asyncio.wait_for(self._wake.wait(), _PERIOD_S)
+            async with asyncio.timeout(_PERIOD_S):
+                await self._wake.wait()
         except TimeoutError:
             return

@@ -110,7 +110,8 @@ class Process:
             return
         self._signal_end()
         try:
-            await asyncio.wait_for(self._ended.wait(), self.program.grace_s)
+            async with asyncio.timeout(self.program.grace_s):
+                await self._ended.wait()
         except TimeoutError:
             self._say(f"{self.program.name} did not end within {self.program.grace_s:g} s and is killed")
             if self._child is not None:
@@ -159,7 +160,8 @@ class Process:
         self.state = "restarting"
         self.restarts += 1
         try:
-            await asyncio.wait_for(self._stopping.wait(), wait_s)
+            async with asyncio.timeout(wait_s):
+                await self._stopping.wait()
         except TimeoutError:
             return
 

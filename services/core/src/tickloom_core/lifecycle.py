@@ -42,7 +42,8 @@ class Stop:
     async def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until asked to end; return False when `timeout_s` passes first."""
         try:
-            await asyncio.wait_for(self._event.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._event.wait()
         except TimeoutError:
             return False
         return True

@@ -212,7 +212,8 @@ class Listener(WSListener):
     async def wait_lost(self, timeout_s: float) -> bool:
         """Wait until the connection is gone; return False when `timeout_s` passes first."""
         try:
-            await asyncio.wait_for(self._lost.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._lost.wait()
         except TimeoutError:
             return False
         return True

@@ -84,7 +84,8 @@ class Connection:
     async def close(self) -> None:
         """Flush and close; a server that is away cannot hold it up."""
         try:
-            await asyncio.wait_for(self.client.close(), timeout=2)
+            async with asyncio.timeout(2):
+                await self.client.close()
         except (nats.errors.Error, TimeoutError, OSError) as error:
             log.debug("bus.close_failed", error=str(error))
 
@@ -149,6 +150,7 @@ async def connect(config: NatsConfig, *, name: str) -> Connection:
 async def _abandon(client: Client) -> None:
     """End a client that never connected: it would go on trying in the background."""
     try:
-        await asyncio.wait_for(client.close(), timeout=1)
+        async with asyncio.timeout(1):
+            await client.close()
     except (nats.errors.Error, TimeoutError, OSError, AttributeError):
         log.debug("bus.abandoned")

@@ -148,7 +148,8 @@ class Publisher:
                 self._wake.clear()
                 if not self._may_send():
                     try:
-                        await asyncio.wait_for(self._wake.wait(), timeout=self._pause_s())
+                        async with asyncio.timeout(self._pause_s()):
+                            await self._wake.wait()
                     except TimeoutError:
                         continue
                 else:
@@ -164,7 +165,8 @@ class Publisher:
         """
         self._wake.set()
         try:
-            await asyncio.wait_for(self._idle.wait(), timeout=deadline_s)
+            async with asyncio.timeout(deadline_s):
+                await self._idle.wait()
         except TimeoutError:
             log.warning("publisher.drain_incomplete", in_flight=len(self._in_flight), waiting=len(self._waiting))
         return self._save_rest()

@@ -142,7 +142,8 @@ class PartitionReader:
                 if wait_s <= 0:
                     return None
                 try:
-                    message = await asyncio.wait_for(self._queue.get(), timeout=wait_s)
+                    async with asyncio.timeout(wait_s):
+                        message = await self._queue.get()
                 except TimeoutError:
                     if time.monotonic() >= end_s:
                         return None
