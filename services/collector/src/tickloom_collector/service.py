@@ -118,7 +118,8 @@ class Collector:
 
     def _describe(self, seconds: float) -> Member:
         rows = self._batcher.rows - self._rows_told
-        self._rows_told = self._batcher.rows
+        if seconds > 0:
+            self._rows_told = self._batcher.rows
         return Member(
             collector=self._name,
             epoch=self._batcher.epoch,
