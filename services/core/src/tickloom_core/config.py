@@ -16,9 +16,12 @@ from tickloom_core.errors import ConfigError
 
 Positive = Annotated[int, Meta(gt=0)]
 PositiveSeconds = Annotated[float, Meta(gt=0)]
+Seconds = Annotated[float, Meta(ge=0)]
 
 Feed = Literal["auto", "native", "ccxt"]
 ChannelName = Literal["trades", "tickers", "books"]
+StoredChannel = Literal["trades", "tickers", "books", "events"]
+LayoutColumn = Literal["exchange", "symbol", "dt", "year", "month", "day", "hour"]
 
 
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -137,18 +140,87 @@ class CollectorConfig(_Section, frozen=True):
     drain_timeout_s: PositiveSeconds = 20.0
 
 
-class ParquetSinkConfig(_Section, frozen=True):
+class ChunkConfig(_Section, frozen=True):
+    """What ends a chunk, whichever comes first; the same settings in every sink."""
+
+    chunk_rows: Positive = 50_000
+    chunk_bytes: Positive = 16 * 1024**2
+    """Bytes of messages; with the chunk that is being written, twice this is what a partition holds in memory."""
+    chunk_window_s: PositiveSeconds = 1.0
+    """JetStream time; about the delay until rows can be read."""
+
+
+class ParquetSinkConfig(ChunkConfig, frozen=True):
     """Chunks and files."""
 
     uri: str | None = None
     """Folder or `s3://bucket/prefix`; by default `<data_dir>/parquet`."""
     chunk_rows: Positive = 500_000
-    chunk_bytes: Positive = 64 * 1024**2
+    chunk_bytes: Positive = 32 * 1024**2
     chunk_window_s: PositiveSeconds = 5.0
+    format: Literal["parquet", "ndjson"] = "parquet"
+    compression: Literal["zstd", "snappy", "lz4"] = "zstd"
+    compression_level: int | None = None
+    """By default 3 for zstd; snappy and lz4 have none."""
+    partition_by: tuple[LayoutColumn, ...] = ("exchange", "dt")
+    """Columns that become folders, in this order."""
+    max_open_partitions: Positive = 350
+    """Files of a chunk that are open at once; the least recently used is closed first."""
     s3_endpoint: str | None = None
     s3_region: str = "us-east-1"
     s3_access_key: SecretReference | None = None
     s3_secret_key: SecretReference | None = None
+
+
+class CompactionConfig(_Section, frozen=True):
+    """Closed days as one sorted file a venue and channel, and how long they are kept."""
+
+    closed_after_s: Seconds = 3600.0
+    """How long after midnight UTC a day is closed."""
+    grace_s: Seconds = 3600.0
+    """How long replaced files stay for readers that have them open."""
+    compression_level: Annotated[int, Meta(ge=1, le=22)] = 9
+    memory_bytes: Positive = 512 * 1024**2
+    """Bound of what is sorted in memory at once."""
+    retention_days: dict[StoredChannel, Positive] = {}
+    """Days after which closed days are removed, by channel; what is not named is kept for ever."""
+
+
+class SyncConfig(_Section, frozen=True):
+    """From a local folder to a bucket."""
+
+    uri: str | None = None
+    """`s3://bucket/prefix`, or another folder."""
+    interval_s: PositiveSeconds = 60.0
+    bandwidth_bytes_per_s: Positive | None = None
+    delete_after_s: Seconds | None = None
+    """Age at which local files go that are confirmed in the target; by default they stay."""
+
+
+class InfluxSinkConfig(ChunkConfig, frozen=True):
+    """InfluxDB 2."""
+
+    url: str = "http://127.0.0.1:8086"
+    bucket: str = "market_data"
+    org: str | None = None
+    """By default the environment's INFLUXDB_ORG."""
+    token: SecretReference | None = None
+    """By default the environment's INFLUXDB_TOKEN."""
+    request_lines: Positive = 5000
+    requests_in_flight: Annotated[int, Meta(ge=1, le=64)] = 4
+    timeout_s: PositiveSeconds = 10.0
+
+
+class SqlSinkConfig(ChunkConfig, frozen=True):
+    """PostgreSQL, TimescaleDB or SQLite."""
+
+    url: str | None = None
+    """By default the environment's DATABASE_URL, else its POSTGRES_*, else `sqlite:///<data_dir>/tickloom.sqlite`."""
+    password: SecretReference | None = None
+    partition_days: Positive = 1
+    """Days in one partition, or in one chunk of a hypertable."""
+    retention_days: dict[StoredChannel, Positive] = {}
+    """Days after which rows are removed, by channel; 30 for what is not named."""
 
 
 class LogConfig(_Section, frozen=True):
@@ -168,6 +240,10 @@ class Config(_Section, frozen=True):
     planner: PlannerConfig = PlannerConfig()
     collector: CollectorConfig = CollectorConfig()
     parquet_sink: ParquetSinkConfig = ParquetSinkConfig()
+    compaction: CompactionConfig = CompactionConfig()
+    sync: SyncConfig = SyncConfig()
+    influx_sink: InfluxSinkConfig = InfluxSinkConfig()
+    sql_sink: SqlSinkConfig = SqlSinkConfig()
     log: LogConfig = LogConfig()
 
     @property

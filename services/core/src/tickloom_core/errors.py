@@ -2,7 +2,8 @@
 
     TickloomError
     ├── TransientError          trying again later can succeed
-    │   └── BusUnavailableError     NATS or JetStream does not answer
+    │   ├── BusUnavailableError     NATS or JetStream does not answer
+    │   └── SupersededError         another process has gone further with the same work
     └── PermanentError          trying again gives the same answer
         ├── ConfigError             the configuration file or a flag is wrong
         ├── TopologyError           the stream on the bus is not the one that was configured
@@ -51,6 +52,10 @@ class ConfigError(PermanentError):
 
 class BusUnavailableError(TransientError):
     """NATS or JetStream cannot be reached or does not answer in time."""
+
+
+class SupersededError(TransientError):
+    """Another process has gone further with the same work: find out where it stands, and begin there."""
 
 
 class TopologyError(PermanentError):

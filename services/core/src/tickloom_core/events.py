@@ -15,6 +15,10 @@ GAP: Final = "gap"
 DUPLICATE: Final = "duplicate"
 RESYNC: Final = "resync"
 ERROR: Final = "error"
+CONTENTION: Final = "contention"
+
+INSTALLATION: Final = "tickloom"
+"""Stands for the venue where an event is about Tickloom itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +27,7 @@ class Event:
 
     Attributes:
         kind: what happened, such as "connect"; docs/operations.md lists the kinds.
-        exchange: the venue.
+        exchange: the venue, or INSTALLATION.
         detail: one sentence for people.
         symbol: the symbol concerned, or empty for the whole venue.
         channel: the channel concerned, or empty for all of them.

@@ -1,8 +1,8 @@
 """The loop that every sink runs: messages of a partition to chunks, chunks to a store, then the acknowledgement.
 
 The boundaries of a chunk are a pure function of the stream: its rows, its bytes, and the time at which JetStream stored
-its messages, never the local clock or the size of a pull. A chunk that is delivered again is the same chunk, and a
-store that writes it again writes the same objects.
+its messages crossing a window or an hour; never the local clock or the size of a pull. A chunk that is delivered again
+is the same chunk, and a store that writes it again writes the same objects.
 
 What is committed is what the store says, not the acknowledgement floor of the consumer: that can roll back when the
 server crashes.
@@ -19,10 +19,12 @@ import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
 from tickloom_core.bus.connection import Connection
+from tickloom_core.bus.event_writer import EventWriter
+from tickloom_core.bus.ownership import Claim, Ownership
 from tickloom_core.bus.reader import Delivery, PartitionReader, StreamIdentity
-from tickloom_core.bus.subjects import make_rejected_subject
-from tickloom_core.errors import BusUnavailableError, PoisonousMessageError, TransientError
+from tickloom_core.errors import BusUnavailableError, PoisonousMessageError, SupersededError, TransientError
 from tickloom_core.lifecycle import Health, Stop
+from tickloom_core.rejections import Rejections
 from tickloom_core.wire import Batch, decode
 from tickloom_core.writers import WriterWindow
 
@@ -32,7 +34,7 @@ _NS_PER_S: Final = 1_000_000_000
 _IDLE_POLL_S: Final = 0.5
 _RETRY_BASE_S: Final = 0.25
 _RETRY_MAX_S: Final = 15.0
-_MAX_REASON_CHARS: Final = 500
+_HOUR_NS: Final = 3600 * _NS_PER_S
 
 _WRITTEN_ROWS = Counter("tickloom_sink_rows", "Rows committed", ["sink", "channel"])
 _CHUNKS = Counter("tickloom_sink_chunks", "Chunks committed", ["sink"])
@@ -99,29 +101,43 @@ class Store(Protocol):
         """Make the chunk durable, idempotently: the same chunk may come again after a crash.
 
         Raises:
+            SupersededError: another process has committed further in this partition.
             TransientError: nothing is committed, try again.
             PermanentError: the store cannot be used any more.
         """
 
 
 class SinkLoop:
-    """Carries one partition into a store.
+    """Carries partitions into a store.
 
     Args:
         connection: the bus.
         sink: the sink's name in bus.sinks.
         store: where chunks go.
         limits: what ends a chunk.
-        health: told that the loop turns.
+        health: told that the loops turn.
+        claim: this process, as it claims partitions; who does not own a partition stands by.
     """
 
-    def __init__(self, connection: Connection, sink: str, store: Store, limits: ChunkLimits, health: Health) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        sink: str,
+        store: Store,
+        limits: ChunkLimits,
+        health: Health,
+        claim: Claim,
+    ) -> None:
         self._connection = connection
         self._sink = sink
         self._store = store
         self._limits = limits
         self._window_ns = int(limits.window_s * _NS_PER_S)
         self._health = health
+        self._claim = claim
+        self._events = EventWriter(connection, claim.name)
+        self._rejections = Rejections(connection, sink)
+        self.open_partitions: set[int] = set()
 
     async def run(self, partition: int, stop: Stop) -> None:
         """Carry messages until `stop`; what is not committed then is delivered again to whoever comes next.
@@ -129,16 +145,36 @@ class SinkLoop:
         Raises:
             PermanentError: the store or the consumer cannot be used.
         """
+        ownership = Ownership(self._connection, self._sink, partition, self._claim, self._events)
+        async with ownership.keep():
+            while not stop.is_set:
+                self._beat(partition)
+                if not ownership.is_held:
+                    await stop.wait(_IDLE_POLL_S)
+                    continue
+                try:
+                    await self._carry(partition, ownership, stop)
+                except SupersededError as error:
+                    await ownership.tell(str(error))
+                finally:
+                    self.open_partitions.discard(partition)
+
+    async def _carry(self, partition: int, ownership: Ownership, stop: Stop) -> None:
+        """Carry messages for as long as the partition is ours."""
         reader = PartitionReader(self._connection, self._sink, partition)
-        stream, committed = await self._begin(reader, partition)
+        begun = await self._begin(reader, partition, stop)
+        if begun is None:
+            return
+        stream, committed = begun
         log.info("sink.started", sink=self._sink, partition=partition, after=committed.last_sequence)
+        self.open_partitions.add(partition)
         chunk = Chunk(partition, stream, committed.last_sequence + 1, committed.writers)
         last: Delivery | None = None
         # While one chunk is being written the next one is read; never more than these two are held.
         commit: asyncio.Task[None] | None = None
         try:
-            while not stop.is_set:
-                self._health.beat(f"partition-{partition}")
+            while not stop.is_set and ownership.is_held:
+                self._beat(partition)
                 if commit is not None and commit.done():
                     await commit
                     commit = None
@@ -148,7 +184,7 @@ class SinkLoop:
                 if last is not None and (self._is_full(chunk) or await self._is_over(chunk, following, reader)):
                     _PENDING.labels(self._sink, partition).set(last.pending)
                     await self._finish(commit, partition)
-                    commit = asyncio.create_task(self._commit(chunk, last, reader, stop))
+                    commit = asyncio.create_task(self._commit(chunk, reader, stop))
                     chunk = Chunk(partition, stream, chunk.last_sequence + 1, chunk.writers.copy())
                     last = None
                 if following is not None:
@@ -161,44 +197,58 @@ class SinkLoop:
                 await asyncio.wait([commit])
             await reader.close()
 
+    def _beat(self, partition: int) -> None:
+        self._health.beat(f"partition-{partition}")
+
     async def _finish(self, commit: asyncio.Task[None] | None, partition: int) -> None:
         """Wait for a commit; a slow store is no stuck loop."""
         while commit is not None and not commit.done():
-            self._health.beat(f"partition-{partition}")
+            self._beat(partition)
             await asyncio.wait([commit], timeout=_IDLE_POLL_S)
         if commit is not None:
             await commit
 
-    async def _begin(self, reader: PartitionReader, partition: int) -> tuple[StreamIdentity, Committed]:
+    async def _begin(
+        self, reader: PartitionReader, partition: int, stop: Stop
+    ) -> tuple[StreamIdentity, Committed] | None:
+        """Find out where the store stands and place the reader behind it; None when asked to stop before."""
         delay_s = _RETRY_BASE_S
-        while True:
+        while not stop.is_set:
+            self._beat(partition)
             try:
                 stream = await reader.identify_stream()
                 committed = await self._store.open_partition(partition, stream)
                 await reader.start_after(committed.last_sequence)
             except TransientError as error:
                 log.warning("sink.start_delayed", partition=partition, error=str(error))
-                await asyncio.sleep(delay_s)
+                await stop.wait(delay_s)
                 delay_s = min(_RETRY_MAX_S, delay_s * 2)
             else:
                 _COMMITTED.labels(self._sink, partition).set(committed.last_sequence)
                 return stream, committed
+        return None
 
     def _is_full(self, chunk: Chunk) -> bool:
         return chunk.row_count >= self._limits.rows or chunk.size_bytes >= self._limits.size_bytes
 
+    def _find_window(self, stored_ns: int) -> tuple[int, int]:
+        """Return what messages of one chunk have in common: the window, and the hour."""
+        return stored_ns // self._window_ns, stored_ns // _HOUR_NS
+
     async def _is_over(self, chunk: Chunk, following: Delivery | None, reader: PartitionReader) -> bool:
         """Say whether the chunk's window ends before `following`, or at all when nothing follows."""
-        window = chunk.stored_ns // self._window_ns
+        window = self._find_window(chunk.stored_ns)
         if following is not None:
-            return following.stored_ns // self._window_ns != window
+            return self._find_window(following.stored_ns) != window
         try:
             standing = await reader.look()
         except BusUnavailableError:
             return False
+        if standing is None:
+            return False
         _PENDING.labels(self._sink, chunk.partition).set(standing.pending)
         # Nothing is pending and the server's own clock is past the window: whatever comes later belongs to a later one.
-        return standing.pending == 0 and reader.is_drained and standing.server_ns // self._window_ns > window
+        return standing.pending == 0 and reader.is_drained and self._find_window(standing.server_ns) > window
 
     async def _add(self, chunk: Chunk, delivery: Delivery) -> None:
         if not chunk.stored_ns:
@@ -208,7 +258,9 @@ class SinkLoop:
         try:
             batch = decode(delivery.data)
         except PoisonousMessageError as error:
-            await self._reject(delivery, str(error))
+            _REJECTED.labels(self._sink).inc()
+            # It stays in the stream until it is stored there.
+            await self._rejections.store(delivery.subject, delivery.data, key=str(delivery.sequence), reason=str(error))
             return
         if not chunk.writers.note(batch.header.writer, batch.header.writer_sequence):
             _REPEATED.labels(self._sink).inc()
@@ -217,7 +269,7 @@ class SinkLoop:
         chunk.batches.append(batch)
         chunk.row_count += batch.row_count
 
-    async def _commit(self, chunk: Chunk, last: Delivery, reader: PartitionReader, stop: Stop) -> None:
+    async def _commit(self, chunk: Chunk, reader: PartitionReader, stop: Stop) -> None:
         """Write a chunk until the store has it, then acknowledge its messages."""
         delay_s = _RETRY_BASE_S
         while True:
@@ -225,31 +277,28 @@ class SinkLoop:
                 with _WRITE_SECONDS.labels(self._sink).time():
                     await self._store.write(chunk)
                 break
+            except SupersededError:
+                raise
             except TransientError as error:
                 _FAILURES.labels(self._sink).inc()
-                log.warning("sink.write_delayed", partition=chunk.partition, error=str(error), retry_s=delay_s)
-                if stop.is_set:
+                pause_s = max(delay_s * random.uniform(0.5, 1.0), error.retry_after_s or 0)  # noqa: S311 - jitter, not a secret
+                log.warning("sink.write_delayed", partition=chunk.partition, error=str(error), retry_s=pause_s)
+                if await stop.wait(pause_s):
                     raise
-                await asyncio.sleep(delay_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
                 delay_s = min(_RETRY_MAX_S, delay_s * 2)
         _CHUNKS.labels(self._sink).inc()
         for batch in chunk.batches:
             _WRITTEN_ROWS.labels(self._sink, batch.header.channel).inc(batch.row_count)
         _COMMITTED.labels(self._sink, chunk.partition).set(chunk.last_sequence)
-        await reader.acknowledge(last)
+        await self._acknowledge(chunk, reader, stop)
 
-    async def _reject(self, delivery: Delivery, reason: str) -> None:
-        """Set a message aside under md_rejected with its reason; it stays in the stream until that is stored."""
-        _REJECTED.labels(self._sink).inc()
-        log.error("sink.rejected", subject=delivery.subject, sequence=delivery.sequence, reason=reason)
-        headers = {
-            "Nats-Msg-Id": f"{self._sink}-{delivery.sequence}",
-            "Tickloom-Reason": reason[:_MAX_REASON_CHARS].replace("\n", " "),
-            "Tickloom-Sequence": str(delivery.sequence),
-        }
-        subject = make_rejected_subject(self._sink, delivery.subject)
-        delay_s = _RETRY_BASE_S
-        while not await self._connection.store(subject, delivery.data, headers):
-            log.warning("sink.reject_delayed", subject=subject)
-            await asyncio.sleep(delay_s)
-            delay_s = min(_RETRY_MAX_S, delay_s * 2)
+    async def _acknowledge(self, chunk: Chunk, reader: PartitionReader, stop: Stop) -> None:
+        """Let the stream forget what is stored; when asked to stop before, the next start says it."""
+        while not stop.is_set:
+            try:
+                await reader.acknowledge(chunk.last_sequence)
+            except BusUnavailableError as error:
+                log.debug("sink.acknowledgement_delayed", partition=chunk.partition, error=str(error))
+                await stop.wait(_RETRY_BASE_S)
+            else:
+                return

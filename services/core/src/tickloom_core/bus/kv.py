@@ -34,16 +34,8 @@ class Bucket:
             BusUnavailableError: JetStream does not answer.
             PermanentError: the value is no `kind`.
         """
-        try:
-            entry = await self._store.get(key)
-        except (nats.js.errors.KeyNotFoundError, nats.js.errors.KeyDeletedError):
-            return None
-        except (nats.errors.Error, TimeoutError) as error:
-            raise self._unavailable(error) from error
-        try:
-            return msgspec.json.decode(entry.value or b"", type=kind)
-        except msgspec.DecodeError as error:
-            raise PermanentError(f"{self._name}/{key} holds no {kind.__name__}: {error}; delete the key") from error
+        entry = await self._find(key)
+        return None if entry is None else self._decode(key, entry.value, kind)
 
     async def write(self, key: str, value: msgspec.Struct) -> int:
         """Write a value and return its revision.
@@ -53,6 +45,41 @@ class Bucket:
         """
         try:
             return await self._store.put(key, msgspec.json.encode(value))
+        except (nats.errors.Error, TimeoutError) as error:
+            raise self._unavailable(error) from error
+
+    async def read_revision(self, key: str, kind: type[_R]) -> tuple[_R, int] | None:
+        """Return the value under `key` with its revision, or None when there is none.
+
+        Raises:
+            BusUnavailableError: JetStream does not answer.
+            PermanentError: the value is no `kind`.
+        """
+        entry = await self._find(key)
+        return None if entry is None else (self._decode(key, entry.value, kind), int(entry.revision or 0))
+
+    async def replace(self, key: str, value: msgspec.Struct, revision: int) -> int | None:
+        """Write a value when the key still stands at `revision` (0: has none), and return the new one; else None.
+
+        Raises:
+            BusUnavailableError: JetStream does not answer.
+        """
+        data = msgspec.json.encode(value)
+        try:
+            return await (self._store.update(key, data, last=revision) if revision else self._store.create(key, data))
+        except nats.js.errors.KeyWrongLastSequenceError:
+            return None
+        except (nats.errors.Error, TimeoutError) as error:
+            raise self._unavailable(error) from error
+
+    async def delete(self, key: str) -> None:
+        """Remove a key.
+
+        Raises:
+            BusUnavailableError: JetStream does not answer.
+        """
+        try:
+            await self._store.delete(key)
         except (nats.errors.Error, TimeoutError) as error:
             raise self._unavailable(error) from error
 
@@ -68,6 +95,20 @@ class Bucket:
             return []
         except (nats.errors.Error, TimeoutError) as error:
             raise self._unavailable(error) from error
+
+    async def _find(self, key: str) -> KeyValue.Entry | None:
+        try:
+            return await self._store.get(key)
+        except (nats.js.errors.KeyNotFoundError, nats.js.errors.KeyDeletedError):
+            return None
+        except (nats.errors.Error, TimeoutError) as error:
+            raise self._unavailable(error) from error
+
+    def _decode(self, key: str, data: bytes | None, kind: type[_R]) -> _R:
+        try:
+            return msgspec.json.decode(data or b"", type=kind)
+        except msgspec.DecodeError as error:
+            raise PermanentError(f"{self._name}/{key} holds no {kind.__name__}: {error}; delete the key") from error
 
     def _unavailable(self, error: Exception) -> BusUnavailableError:
         return BusUnavailableError(f"the bucket {self._name} does not answer: {error or type(error).__name__}")

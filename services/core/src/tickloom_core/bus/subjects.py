@@ -13,6 +13,7 @@ REJECTED_ROOT: Final = "md_rejected"
 LEADER_BUCKET: Final = "tickloom_leader"
 MEMBERS_BUCKET: Final = "tickloom_members"
 PLAN_BUCKET: Final = "tickloom_plan"
+OWNERS_BUCKET: Final = "tickloom_owners"
 PRESENCE_BUCKET: Final = "tickloom_presence"
 PROFILES_BUCKET: Final = "tickloom_profiles"
 
@@ -48,3 +49,13 @@ def make_consumer(sink: str, partition: int) -> str:
 def make_assignment_key(collector: str) -> str:
     """Return the key in the plan bucket under which a collector finds its shards."""
     return f"assignments.{collector}"
+
+
+def make_owner_key(sink: str, partition: int) -> str:
+    """Return the key in the owners bucket under which the owner of a partition stands."""
+    return f"{sink}.{partition}"
+
+
+def make_displaced_key(sink: str, partition: int) -> str:
+    """Return the key in the owners bucket under which a displaced owner of a partition stands."""
+    return f"{sink}.{partition}.displaced"

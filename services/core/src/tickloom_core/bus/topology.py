@@ -14,6 +14,7 @@ from tickloom_core.bus.connection import Connection
 from tickloom_core.bus.subjects import (
     LEADER_BUCKET,
     MEMBERS_BUCKET,
+    OWNERS_BUCKET,
     PLAN_BUCKET,
     PRESENCE_BUCKET,
     PROFILES_BUCKET,
@@ -40,6 +41,7 @@ _EPHEMERAL_TTL_S: Final = 15
 _BUCKETS: Final[dict[str, dict[str, Any]]] = {
     LEADER_BUCKET: {"storage": "memory", "max_age": _EPHEMERAL_TTL_S * _NS_PER_S},
     MEMBERS_BUCKET: {"storage": "memory", "max_age": _EPHEMERAL_TTL_S * _NS_PER_S},
+    OWNERS_BUCKET: {"storage": "memory", "max_age": _EPHEMERAL_TTL_S * _NS_PER_S},
     PLAN_BUCKET: {"storage": "file"},
     PRESENCE_BUCKET: {"storage": "file"},
     PROFILES_BUCKET: {"storage": "file"},
