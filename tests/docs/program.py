@@ -10,7 +10,7 @@ from argparse import _SubParsersAction
 from collections.abc import Iterator
 from enum import Enum
 from types import ModuleType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 from absl import flags as absl_flags
@@ -23,6 +23,9 @@ from tickloom_simulator.flags import parse_options
 
 LIBRARIES = ("core", "venues")
 SERVICES = sorted(path.name for path in (ROOT / "services").iterdir() if path.is_dir() and path.name not in LIBRARIES)
+COMMANDS = {"compaction": "tickloom_parquet_sink.compaction", "sync": "tickloom_parquet_sink.sync"}
+"""Further commands of a service's image, with a page of their own."""
+PAGES = [*SERVICES, *COMMANDS]
 
 _LIST_METRICS = """
 import json, sys, importlib
@@ -51,7 +54,7 @@ def read_flags(service: str) -> dict[str, str]:
     """Return the flags of a service with their defaults as the documentation writes them."""
     if service == "console":
         return _read_console_flags()
-    module = importlib.import_module(f"tickloom_{service.replace('-', '_')}.flags")
+    module = importlib.import_module(f"{_find_package(service)}.flags")
     read = parse_options if service == "simulator" else module.read_options
     values = _capture_values(module, read)
     return {f"--{name}": spell(values[name].default) for name in values}
@@ -65,7 +68,7 @@ def read_settings() -> dict[str, str]:
 
 def read_metrics(service: str) -> dict[str, tuple[str, list[str]]]:
     """Return the metrics that a service serves: type and labels by the name that /metrics shows."""
-    module = f"tickloom_{service.replace('-', '_')}.__main__"
+    module = f"{_find_package(service)}.__main__"
     command = [sys.executable, "-c", _LIST_METRICS, module]
     answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     return {
@@ -74,9 +77,14 @@ def read_metrics(service: str) -> dict[str, tuple[str, list[str]]]:
     }
 
 
+def _find_package(page: str) -> str:
+    return COMMANDS.get(page, f"tickloom_{page.replace('-', '_')}")
+
+
 def read_event_kinds() -> set[str]:
     """Return the kinds of events that collectors write."""
-    return {value for name, value in vars(events).items() if name.isupper() and isinstance(value, str)}
+    names = [name for name in vars(events) if name.isupper() and name != "INSTALLATION"]
+    return {getattr(events, name) for name in names}
 
 
 def spell(value: object) -> str:
@@ -135,6 +143,8 @@ def _walk(kind: type[msgspec.Struct], prefix: str) -> Iterator[tuple[str, str]]:
             yield from _walk(inner, f"{path}.{place.value}.")
         elif inner is not None:
             yield from _walk(inner, f"{path}.")
+        elif get_origin(hint) is dict and get_origin(get_args(hint)[0]) is Literal:
+            yield f"{path}.{_Placeholder.CHANNEL.value}", "none"
         else:
             default = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
             yield path, spell(default)

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.docs.pages import DOCS, ROOT, Page, find_page, find_pages, read_code
-from tests.docs.program import SERVICES, read_event_kinds, read_flags, read_metrics, read_settings
+from tests.docs.program import PAGES, SERVICES, read_event_kinds, read_flags, read_metrics, read_settings
 from tests.support.bus import make_batch
-from tickloom_core.bus.reader import StreamIdentity
+from tickloom_core.bus.identity import StreamIdentity
 from tickloom_core.config import ConfigError
 from tickloom_core.config_file import parse_config
 from tickloom_core.sink import Chunk
@@ -52,14 +52,14 @@ def store(root: Path, sequences: range) -> list[EncodedFile]:
 
 
 def test_pages_exist():
-    """Every deployable has a page, and the index names it."""
+    """Every deployable and every further command has a page, and the index names it."""
     linked = Page(DOCS / "README.md").links
-    for service in SERVICES:
+    for service in PAGES:
         assert find_page(service).path.is_file(), service
         assert f"{service}.md" in linked
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", PAGES)
 def test_flags(service):
     """A page names exactly the service's flags, with their defaults."""
     rows = find_page(service).find_rows("flag")
@@ -69,7 +69,7 @@ def test_flags(service):
 @pytest.mark.parametrize("page", find_pages(), ids=lambda page: str(page.path.relative_to(ROOT)))
 def test_flags_in_passing(page):
     """No page writes a flag, in a sentence or a command, that no service has."""
-    known = {flag for service in SERVICES for flag in read_flags(service)} | {"--help"}
+    known = {flag for service in PAGES for flag in read_flags(service)} | {"--help"}
     text = "\n".join([*re.findall(r"`[^`\n]*`", page.prose), *page.find_blocks("")])
     assert set(re.findall(r"(?<![\w-])--[a-z]\w*", text)) <= known
 
@@ -80,7 +80,7 @@ def test_settings():
     assert {setting: read_code(cells[2]) for setting, cells in rows.items()} == read_settings()
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", PAGES)
 def test_settings_of_services(service):
     """A service's page repeats types and defaults of its settings as configuration.md has them."""
     rows = find_page("configuration").find_rows("setting")
@@ -90,14 +90,14 @@ def test_settings_of_services(service):
 
 
 def test_own_sections():
-    """The planner's, the collector's and the sink's page has every setting of the section that is theirs."""
-    for service in ("planner", "collector", "parquet-sink"):
+    """A page has every setting of the section that bears its name."""
+    for service in PAGES:
         section = f"{service.replace('-', '_')}."
         own = {setting for setting in read_settings() if setting.startswith(section)}
         assert own <= find_page(service).find_rows("setting").keys()
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", PAGES)
 def test_metrics(service):
     """A page has exactly the metrics that the service serves, with type and labels."""
     rows = find_page(service).find_rows("name")
@@ -110,8 +110,8 @@ def test_metrics(service):
 @pytest.mark.parametrize("page", find_pages(), ids=lambda page: str(page.path.relative_to(ROOT)))
 def test_metrics_in_passing(page):
     """No page names a metric that no service serves."""
-    known = {metric for service in SERVICES for metric in find_page(service).find_rows("name")}
-    buckets = {"tickloom_leader", "tickloom_members", "tickloom_plan", "tickloom_presence", "tickloom_profiles"}
+    known = {metric for service in PAGES for metric in find_page(service).find_rows("name")}
+    buckets = {f"tickloom_{name}" for name in ("leader", "members", "owners", "plan", "presence", "profiles")}
     members = {f"tickloom_{name.replace('-', '_')}" for name in (*SERVICES, "core", "venues")}
     named = set(re.findall(r"\btickloom_[a-z_]+", page.text))
     assert named <= known | buckets | members

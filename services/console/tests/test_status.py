@@ -30,9 +30,10 @@ def make_manifest(age_s):
 def make_findings(**changes):
     found = {
         "stream": StreamStanding(messages=5, size_bytes=10, max_bytes=1000),
-        "consumers": [ConsumerStanding("parquet", 0, waiting=2, unacknowledged=1)],
+        "consumers": [ConsumerStanding("parquet", 0, behind=3)],
         "plan": PLAN,
         "members": [MEMBER],
+        "owners": frozenset({"parquet.0"}),
         "manifests": {0: make_manifest(age_s=5)},
     }
     return Findings(**(found | changes))
@@ -51,6 +52,7 @@ def test_a_system_that_works_has_no_problems():
         ({"consumers": []}, "1 of 1 consumers do not exist"),
         ({"plan": None}, "there is no plan"),
         ({"members": []}, "collector-0 has shards and gives no sign of life"),
+        ({"owners": frozenset()}, "nobody carries partition 0 of the sink parquet"),
         ({"manifests": {0: make_manifest(age_s=90)}}, "partition 0 has 3 messages waiting"),
         ({"manifests": {}, "storage_problem": "s3://market: there is no such bucket"}, "s3://market: there is no"),
     ],

@@ -11,8 +11,9 @@ from hypothesis import given, strategies
 
 from tests.support.bus import eventually, make_batch
 from tickloom_core.bus.connection import Connection, connect
+from tickloom_core.bus.identity import StreamIdentity
 from tickloom_core.bus.ownership import make_claim
-from tickloom_core.bus.reader import PartitionReader, StreamIdentity
+from tickloom_core.bus.reader import PartitionReader
 from tickloom_core.config import NatsConfig
 from tickloom_core.errors import SupersededError, TransientError
 from tickloom_core.lifecycle import Health, Stop

@@ -15,19 +15,12 @@ class ConsumerStanding:
     """How far one sink is behind in one partition.
 
     Attributes:
-        waiting: messages not delivered yet.
-        unacknowledged: messages delivered and not committed yet.
+        behind: messages that the sink has not committed.
     """
 
     sink: str
     partition: int
-    waiting: int
-    unacknowledged: int
-
-    @property
-    def behind(self) -> int:
-        """Messages that the sink has not committed."""
-        return self.waiting + self.unacknowledged
+    behind: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +45,17 @@ async def read_stream(connection: Connection) -> StreamStanding | None:
     return StreamStanding(state["messages"], state["bytes"], answer["config"]["max_bytes"])
 
 
-async def read_consumers(connection: Connection, bus: BusConfig, sinks: tuple[str, ...]) -> list[ConsumerStanding]:
-    """Return how far these sinks are behind; a consumer that does not exist is left out.
+async def read_consumers(connection: Connection, bus: BusConfig) -> list[ConsumerStanding]:
+    """Return how far the sinks are behind; a consumer that does not exist is left out.
 
     Raises:
         BusUnavailableError: JetStream does not answer.
     """
     standings: list[ConsumerStanding] = []
-    for sink in sinks:
+    for sink in bus.sinks:
         for partition in range(bus.partitions):
             answer = await connection.request(f"$JS.API.CONSUMER.INFO.{STREAM}.{make_consumer(sink, partition)}")
             if "error" not in answer:
-                standing = ConsumerStanding(sink, partition, answer["num_pending"], answer["num_ack_pending"])
+                standing = ConsumerStanding(sink, partition, answer["num_pending"])
                 standings.append(standing)
     return standings

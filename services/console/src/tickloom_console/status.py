@@ -15,7 +15,7 @@ from tickloom_console.standing import ConsumerStanding, StreamStanding, read_con
 from tickloom_console.tables import print_table
 from tickloom_core.bus.connection import Connection, connect
 from tickloom_core.bus.kv import open_bucket
-from tickloom_core.bus.subjects import MEMBERS_BUCKET, PLAN_BUCKET, PLAN_KEY
+from tickloom_core.bus.subjects import MEMBERS_BUCKET, OWNERS_BUCKET, PLAN_BUCKET, PLAN_KEY, make_owner_key
 from tickloom_core.config import Config
 from tickloom_core.config_file import load_config
 from tickloom_core.errors import TickloomError, TransientError
@@ -25,6 +25,8 @@ _NS_PER_S: Final = 1_000_000_000
 _BEHIND_S: Final = 60.0
 """A sink that has waiting messages and has committed nothing for so long does not work."""
 _FULL_SHARE: Final = 0.9
+_FILES: Final = "parquet"
+"""The sink whose last chunk the manifests show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,7 @@ class Findings:
     """What was found out.
 
     Attributes:
+        owners: the partitions of sinks that a process carries, as keys of the owners bucket.
         manifests: the one written last of each partition.
         storage_problem: why they cannot be read, empty when they can.
     """
@@ -40,6 +43,7 @@ class Findings:
     consumers: list[ConsumerStanding] = field(default_factory=list)
     plan: Plan | None = None
     members: list[Member] = field(default_factory=list)
+    owners: frozenset[str] = frozenset()
     manifests: dict[int, Manifest] = field(default_factory=dict)
     storage_problem: str = ""
 
@@ -76,24 +80,35 @@ def find_problems(findings: Findings, config: Config, now_ns: int) -> Iterable[s
         return
     if stream.size_bytes > _FULL_SHARE * stream.max_bytes:
         yield f"the stream is {stream.size_bytes / stream.max_bytes:.0%} full: see whether every sink runs"
+    yield from _find_planning_problems(findings)
+    yield from _find_sink_problems(findings, config, now_ns)
+
+
+def _find_planning_problems(findings: Findings) -> Iterable[str]:
+    if findings.plan is None:
+        yield "there is no plan: start the planner"
+        return
+    alive = {member.collector for member in findings.members}
+    for worker in findings.plan.workers:
+        if worker.shards and worker.collector not in alive:
+            yield f"{worker.collector} has shards and gives no sign of life: start it"
+
+
+def _find_sink_problems(findings: Findings, config: Config, now_ns: int) -> Iterable[str]:
     expected = len(config.bus.sinks) * config.bus.partitions
     if len(findings.consumers) < expected:
         yield f"{expected - len(findings.consumers)} of {expected} consumers do not exist: start the sinks"
-    if findings.plan is None:
-        yield "there is no plan: start the planner"
-    else:
-        alive = {member.collector for member in findings.members}
-        busy = [worker.collector for worker in findings.plan.workers if worker.shards]
-        for collector in busy:
-            if collector not in alive:
-                yield f"{collector} has shards and gives no sign of life: start it"
+    for sink in config.bus.sinks:
+        idle = [str(n) for n in range(config.bus.partitions) if make_owner_key(sink, n) not in findings.owners]
+        if idle:
+            yield f"nobody carries partition {', '.join(idle)} of the sink {sink}: start it"
     if findings.storage_problem:
         yield findings.storage_problem
         return
     for standing in findings.consumers:
         manifest = findings.manifests.get(standing.partition)
         age_s = _find_age_s(manifest.stored_ns, now_ns) if manifest else float("inf")
-        if standing.sink == "parquet" and standing.behind and age_s > _BEHIND_S:
+        if standing.sink == _FILES and standing.behind and age_s > _BEHIND_S:
             yield f"partition {standing.partition} has {standing.behind} messages waiting: see whether the sink runs"
 
 
@@ -103,12 +118,14 @@ async def _find_out(connection: Connection, config: Config) -> Findings:
         return Findings(None)
     members_bucket = await open_bucket(connection, MEMBERS_BUCKET)
     members = [await members_bucket.read(key, Member) for key in await members_bucket.list_keys()]
-    manifests, storage_problem = await asyncio.to_thread(_read_manifests, config)
+    has_files = _FILES in config.bus.sinks
+    manifests, storage_problem = await asyncio.to_thread(_read_manifests, config) if has_files else ({}, "")
     return Findings(
         stream=stream,
-        consumers=await read_consumers(connection, config.bus, config.bus.sinks),
+        consumers=await read_consumers(connection, config.bus),
         plan=await (await open_bucket(connection, PLAN_BUCKET)).read(PLAN_KEY, Plan),
         members=[member for member in members if member is not None],
+        owners=frozenset(await (await open_bucket(connection, OWNERS_BUCKET)).list_keys()),
         manifests=manifests,
         storage_problem=storage_problem,
     )
@@ -127,8 +144,8 @@ def _print_bus(findings: Findings) -> None:
         return
     share = stream.size_bytes / stream.max_bytes
     print(f"stream: {stream.messages:,} messages, {stream.size_bytes:,} bytes ({share:.1%} of its bound)")  # noqa: T201
-    rows = [(c.sink, c.partition, c.waiting, c.unacknowledged) for c in findings.consumers]
-    print_table(("sink", "partition", "waiting", "unacknowledged"), rows, title="\nsinks")
+    rows = [(c.sink, c.partition, c.behind) for c in findings.consumers]
+    print_table(("sink", "partition", "messages not stored"), rows, title="\nsinks")
 
 
 def _print_control_plane(findings: Findings, now_ns: int) -> None:

@@ -1,4 +1,4 @@
-"""Everything on one machine: NATS, the planner, the collectors and the Parquet sink, started and stopped in order."""
+"""Everything on one machine: NATS, the planner, the collectors and the sinks, started and stopped in order."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tickloom_core.config_file import load_config
 from tickloom_core.errors import BusUnavailableError, ConfigError
 from tickloom_core.lifecycle import Stop
 
-SINK: Final = "parquet"
+_SINKS: Final = ("parquet", "influx", "sql")
 _COMMIT_DEADLINE_S: Final = 60.0
 _COMMIT_POLL_S: Final = 0.1
 _GRACE_MARGIN_S: Final = 10.0
@@ -83,7 +83,7 @@ class System:
             self._launch(group, "nats", [server])
             await wait_until_listening(self._setup.bus.url)
         self._connection = await wait_for_bus(self._setup.config.nats, name="console")
-        self._launch(group, "sink", [self._commands.make_sink()])
+        self._launch(group, "sinks", self._commands.make_sinks())
         self._launch(group, "collectors", self._commands.make_collectors())
         self._launch(group, "planner", [self._commands.make_planner()])
         names = ", ".join(process.program.name for process in self.processes)
@@ -96,15 +96,15 @@ class System:
         if self._connection is not None:
             await self._wait_until_committed(self._connection)
             await self._connection.close()
-        await self._stop_stage("sink")
+        await self._stop_stage("sinks")
         await self._stop_stage("nats")
 
     async def _wait_until_committed(self, connection: Connection) -> None:
         deadline_s = time.monotonic() + _COMMIT_DEADLINE_S
         behind = -1
-        while time.monotonic() < deadline_s and all(process.state != "failed" for process in self.stages["sink"]):
+        while time.monotonic() < deadline_s and all(process.state != "failed" for process in self.stages["sinks"]):
             try:
-                standings = await read_consumers(connection, self._setup.config.bus, (SINK,))
+                standings = await read_consumers(connection, self._setup.config.bus)
             except BusUnavailableError as error:
                 self._say(f"not known whether everything is stored: {error}")
                 return
@@ -153,8 +153,9 @@ class _Commands:
         names = [f"collector-{number}" for number in range(self._setup.workers)]
         return [self._make("tickloom_collector", name, grace_s=grace_s) for name in names]
 
-    def make_sink(self) -> Program:
-        return self._make("tickloom_parquet_sink", "parquet-sink", grace_s=2 * _GRACE_MARGIN_S)
+    def make_sinks(self) -> list[Program]:
+        sinks = self._setup.config.bus.sinks
+        return [self._make(f"tickloom_{sink}_sink", f"{sink}-sink", grace_s=2 * _GRACE_MARGIN_S) for sink in sinks]
 
     def _make(self, module: str, name: str, *flags: str, grace_s: float = _GRACE_MARGIN_S) -> Program:
         return Program(name, (sys.executable, "-m", module, *self._common, f"--name={name}", *flags), grace_s)
@@ -170,6 +171,11 @@ async def prepare(config_path: Path, *, workers: int | None, nats: str | None, r
         ConfigError: the configuration or an address is wrong.
     """
     config = load_config(config_path)
+    for sink in config.bus.sinks:
+        if sink not in _SINKS:
+            raise ConfigError(
+                f"there is no sink `{sink}`, only {', '.join(_SINKS)}", place=str(config_path), path="bus.sinks"
+            )
     data_dir = _make_folder(Path(config.data_dir))
     lock = _lock_folder(data_dir)
     bus = await choose_bus(config.nats, nats, data_dir)

@@ -24,7 +24,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from tickloom_core.bus.reader import StreamIdentity
+from tickloom_core.bus.identity import StreamIdentity
 from tickloom_core.errors import PermanentError
 
 MANIFEST_FORMAT: Final = 1

@@ -20,8 +20,9 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from tickloom_core.bus.connection import Connection
 from tickloom_core.bus.event_writer import EventWriter
+from tickloom_core.bus.identity import StreamIdentity
 from tickloom_core.bus.ownership import Claim, Ownership
-from tickloom_core.bus.reader import Delivery, PartitionReader, StreamIdentity
+from tickloom_core.bus.reader import Delivery, PartitionReader
 from tickloom_core.errors import BusUnavailableError, PoisonousMessageError, SupersededError, TransientError
 from tickloom_core.lifecycle import Health, Stop
 from tickloom_core.rejections import Rejections

@@ -23,6 +23,7 @@ from nats.aio.subscription import Subscription
 from prometheus_client import Counter
 
 from tickloom_core.bus.connection import Connection
+from tickloom_core.bus.identity import StreamIdentity
 from tickloom_core.bus.subjects import STREAM, make_consumer, make_partition_filter
 from tickloom_core.errors import BusUnavailableError, TopologyError
 
@@ -63,14 +64,6 @@ class Delivery:
     message_id: str
     data: bytes
     pending: int
-
-
-@dataclass(frozen=True, slots=True)
-class StreamIdentity:
-    """Which stream sequences belong to: a stream that was deleted and made again counts from 1 again."""
-
-    name: str
-    created: str
 
 
 @dataclass(frozen=True, slots=True)
