@@ -260,6 +260,6 @@ def test_writer_window_survives_its_description(notes):
     window = WriterWindow()
     for writer, sequence in notes:
         window.note(writer, sequence)
-    twin = WriterWindow.from_ranges(window.to_ranges())
+    twin = WriterWindow.unpack(window.pack())
     assert twin.to_ranges() == window.to_ranges()
     assert all(not twin.note(writer, sequence) for writer, sequence in notes)

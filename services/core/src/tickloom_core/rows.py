@@ -49,11 +49,13 @@ def pick_rows(batch: Batch, indices: Sequence[int]) -> bytes:
     """Return a message of only the given rows of a batch, in their order; the header stays as it is."""
     channel = batch.header.channel
     buffer = BUFFERS[channel]()
+    is_book = isinstance(buffer, BookBuffer)
     for name in buffer.typecodes:
-        if name not in LEVEL_COUNTS and name != "symbol_index":
+        # A ticker has columns of the same names as the levels of a book, one entry a row.
+        if name != "symbol_index" and not (is_book and name in LEVEL_COUNTS):
             column = read_column(batch, name)
             getattr(buffer, name).extend(column[index] for index in indices)
-    if isinstance(buffer, BookBuffer):
+    if is_book:
         for name in LEVEL_COUNTS:
             levels = read_levels(batch, name)
             getattr(buffer, name).extend(level for index in indices for level in levels[index])

@@ -13,27 +13,34 @@ from tickloom_core.errors import ConfigError
 
 S3_SCHEME: Final = "s3://"
 
-_ERROR: Final = re.compile(r"AWS Error (\w+)(?: \(HTTP status (\d+)\))?")
-"""How pyarrow, by way of the AWS SDK, begins what S3 answered."""
-_ABSENT: Final = frozenset({"NO_SUCH_KEY", "RESOURCE_NOT_FOUND"})
+_CODE: Final = re.compile(r"AWS Error (\w+)|<Code>(\w+)</Code>")
+"""What S3 calls an error: pyarrow, by way of the AWS SDK, says NO_SUCH_KEY where obstore shows S3's own NoSuchKey."""
+_STATUS: Final = re.compile(r"HTTP status (\d+)|status code: (\d+)")
+_METADATA_SERVICES: Final = ("//169.254.169.254", "//169.254.170.2")
+"""Where AWS gives a machine or a container its credentials."""
+
+_ABSENT: Final = frozenset({"nosuchkey", "resourcenotfound"})
 _REFUSALS: Final = frozenset(
     {
-        "ACCESS_DENIED",
-        "INVALID_ACCESS_KEY_ID",
-        "INVALID_CLIENT_TOKEN_ID",
-        "INVALID_SIGNATURE",
-        "MISSING_AUTHENTICATION_TOKEN",
-        "SIGNATURE_DOES_NOT_MATCH",
-        "UNRECOGNIZED_CLIENT",
+        "accessdenied",
+        "invalidaccesskeyid",
+        "invalidclienttokenid",
+        "invalidsignature",
+        "missingauthenticationtoken",
+        "signaturedoesnotmatch",
+        "unrecognizedclient",
     }
 )
 _REFUSING_STATUSES: Final = frozenset({"401", "403"})
+_ABSENT_STATUS: Final = "404"
 
 
 class S3Fault(Enum):
     """What an error of S3 is about."""
 
     NO_BUCKET = auto()
+    NO_CREDENTIALS = auto()
+    """None are configured, and nobody gives this machine any."""
     REFUSED = auto()
     ABSENT = auto()
     OTHER = auto()
@@ -42,7 +49,7 @@ class S3Fault(Enum):
 
 @dataclass(frozen=True, slots=True)
 class S3Access:
-    """How to reach a server that speaks S3; without keys they are found as the AWS SDK finds them."""
+    """How to reach a server that speaks S3; without keys the client looks for some by itself."""
 
     access_key: str | None
     secret_key: str | None
@@ -50,6 +57,11 @@ class S3Access:
     scheme: Literal["http", "https"]
     host: str | None
     """Host and port; None means AWS."""
+
+    @property
+    def endpoint(self) -> str | None:
+        """URL of the server; None means AWS."""
+        return None if self.host is None else f"{self.scheme}://{self.host}"
 
 
 def read_s3_access(config: ParquetSinkConfig) -> S3Access:
@@ -70,27 +82,35 @@ def read_s3_access(config: ParquetSinkConfig) -> S3Access:
     )
 
 
-def read_bucket_path(uri: str) -> str:
-    """Return `bucket/prefix` of `s3://bucket/prefix`.
+def read_bucket_path(uri: str, setting: str = "parquet_sink.uri") -> str:
+    """Return `bucket/prefix` of `s3://bucket/prefix`; `setting` names the URI in errors.
 
     Raises:
         ConfigError: there is no bucket in it.
     """
     path = uri.removeprefix(S3_SCHEME).strip("/")
     if not path:
-        raise ConfigError(f"expected s3://bucket/prefix, found `{uri}`", path="parquet_sink.uri")
+        raise ConfigError(f"expected s3://bucket/prefix, found `{uri}`", path=setting)
     return path
 
 
 def recognise_s3_fault(text: str) -> S3Fault:
-    """Say what the text of an error of pyarrow's S3 file system is about."""
-    found = _ERROR.search(text)
-    code, status = found.groups() if found else ("", None)
-    if code == "NO_SUCH_BUCKET":
+    """Say what the text of an error of pyarrow's S3 file system, or of obstore, is about."""
+    if any(service in text for service in _METADATA_SERVICES):
+        return S3Fault.NO_CREDENTIALS
+    code = _find(_CODE, text).replace("_", "").lower()
+    status = _find(_STATUS, text)
+    if code == "nosuchbucket":
         return S3Fault.NO_BUCKET
     if code in _REFUSALS or status in _REFUSING_STATUSES:
         return S3Fault.REFUSED
-    return S3Fault.ABSENT if code in _ABSENT else S3Fault.OTHER
+    return S3Fault.ABSENT if code in _ABSENT or status == _ABSENT_STATUS else S3Fault.OTHER
+
+
+def _find(pattern: re.Pattern[str], text: str) -> str:
+    """Return the group that matched, or nothing."""
+    found = pattern.search(text)
+    return found[found.lastindex or 0] if found else ""
 
 
 def _split_endpoint(endpoint: str | None) -> tuple[Literal["http", "https"], str | None]:

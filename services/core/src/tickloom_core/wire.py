@@ -23,7 +23,18 @@ from tickloom.marketdata.v1.batch_columns_pb2 import (
     TradesColumns,
 )
 from tickloom.marketdata.v1.header_pb2 import Header
-from tickloom_core.columns import BUFFERS, F64, I64, LEVEL_COUNTS, U8, U32, EventBuffer, RowBuffer, TradeBuffer
+from tickloom_core.columns import (
+    BUFFERS,
+    F64,
+    I64,
+    LEVEL_COUNTS,
+    U8,
+    U32,
+    BookBuffer,
+    EventBuffer,
+    RowBuffer,
+    TradeBuffer,
+)
 from tickloom_core.errors import PoisonousMessageError
 
 if sys.byteorder != "little":
@@ -39,7 +50,12 @@ _MESSAGES: Final[dict[str, Any]] = {
     "events": EventsColumns,
 }
 _ITEM_BYTES: Final = {
-    channel: tuple((name, _SIZES[typecode]) for name, typecode in buffer.typecodes.items() if name not in LEVEL_COUNTS)
+    channel: tuple(
+        (name, _SIZES[typecode])
+        for name, typecode in buffer.typecodes.items()
+        # A ticker has columns of the same names as the levels of a book, one entry a row.
+        if buffer is not BookBuffer or name not in LEVEL_COUNTS
+    )
     for channel, buffer in BUFFERS.items()
 }
 _BYTE_VALUES: Final = 256
