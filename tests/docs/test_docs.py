@@ -18,12 +18,13 @@ from tests.support.bus import make_batch
 from tickloom_core.bus.identity import StreamIdentity
 from tickloom_core.config import ConfigError
 from tickloom_core.config_file import parse_config
+from tickloom_core.manifests import DataFile, Manifest
 from tickloom_core.sink import Chunk
 from tickloom_core.wire import decode
 from tickloom_core.writers import WriterWindow
-from tickloom_parquet_sink.destination import LocalFolder
 from tickloom_parquet_sink.encoding import FOOTER_PREFIX, EncodedFile, encode_chunk
-from tickloom_parquet_sink.manifest import DataFile, Manifest, describe_chunk, write_manifest
+from tickloom_parquet_sink.folder import LocalFolder
+from tickloom_parquet_sink.manifest import describe_chunk, write_manifest
 from tickloom_parquet_sink.schemas import SCHEMAS
 
 STORED_NS = 1_795_262_400 * 10**9
@@ -44,9 +45,9 @@ def store(root: Path, sequences: range) -> list[EncodedFile]:
     batches = [decode(make_batch(sequence, rows=3).payload) for sequence in sequences]
     first, last = sequences[0], sequences[-1]
     chunk = Chunk(0, STREAM, first, WriterWindow(), last, STORED_NS, batches)
-    destination, files = LocalFolder(root.absolute()), encode_chunk(chunk)
+    destination, files = LocalFolder(root.absolute()), list(encode_chunk(chunk))
     for file in files:
-        destination.write(0, file.entry.path, file.data)
+        destination.write(file.entry.path, file.data)
     write_manifest(destination, describe_chunk(chunk, [file.entry for file in files]), "2026-11-21")
     return files
 

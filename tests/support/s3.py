@@ -21,7 +21,8 @@ class S3Server:
     def __init__(self, folder: Path, program: str) -> None:
         names = ("master.port", "volume.port", "filer.port", "s3.port")
         ports = {name: find_free_port() for name in (*names, *[f"{name}.grpc" for name in names])}
-        self.endpoint = f"127.0.0.1:{ports['s3.port']}"
+        self.port = ports["s3.port"]
+        self.endpoint = f"127.0.0.1:{self.port}"
         identities = [
             {"name": "writer", "credentials": [_credentials(S3_KEY)], "actions": ["Admin", "Read", "Write", "List"]},
             {"name": "reader", "credentials": [_credentials(S3_READER_KEY)], "actions": ["Read", "List"]},
@@ -45,11 +46,12 @@ class S3Server:
             *[f"-{name}={port}" for name, port in ports.items()],
         ]
         self._log = folder / "weed.log"
+        self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> subprocess.Popen[bytes]:
-        """Start it and wait until the bucket is made."""
+        """Start it, for the first time or again on the same ports and data, and wait until the bucket is there."""
         with self._log.open("ab") as log:
-            process = subprocess.Popen(self._command, stdout=log, stderr=log)
+            process = self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
         end_s = time.monotonic() + 60
         while True:
             try:
@@ -60,6 +62,13 @@ class S3Server:
                 time.sleep(0.1)
             else:
                 return process
+
+    def kill(self) -> None:
+        """End it as a power cut of the process would."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait(timeout=20)
+        self._process = None
 
     def open_filesystem(self, *, allow_bucket_creation: bool = False) -> fs.S3FileSystem:
         """Return pyarrow's view of it."""

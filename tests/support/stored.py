@@ -1,41 +1,38 @@
-"""Reads what was stored, through the manifests and nothing else."""
+"""Reads what was stored, through manifests and compactions and nothing else."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tickloom_core.manifests import DataFile, decode_compaction, decode_manifest, resolve_files
+
 KEY_COLUMNS = {"trades": "trade_id", "tickers": "base_volume", "books": "bid_amount"}
 
 
-def read_manifests(root: Path) -> list[dict]:
-    """Return all manifests under a local root."""
-    return [json.loads(path.read_text()) for path in sorted(root.glob("_manifest/*/*/*.json"))]
+def read_files(root: Path) -> list[DataFile]:
+    """Return the files that are data under a local root, in the order of the stream within a partition."""
+    manifests = [decode_manifest(path.read_bytes(), str(path)) for path in sorted(root.glob("_manifest/*/*/*.json"))]
+    compactions = [decode_compaction(path.read_bytes(), str(path)) for path in root.glob("_compaction/*/*/*/*.json")]
+    return resolve_files(manifests, compactions)
 
 
 def read_table(root: Path, channel: str, columns: list[str] | None = None) -> pa.Table:
-    """Return the rows of a channel, in the order of the stream within a partition."""
+    """Return the rows of a channel."""
     tables = [
-        pq.read_table(root / entry["path"], columns=columns, partitioning=None)
-        for manifest in read_manifests(root)
-        for entry in manifest["files"]
-        if entry["channel"] == channel
+        pq.read_table(root / file.path, columns=columns, partitioning=None)
+        for file in read_files(root)
+        if file.channel == channel
     ]
     return pa.concat_tables(tables, promote_options="permissive") if tables else pa.table({})
 
 
 def count_rows(root: Path) -> int:
-    """Return how many rows the manifests name, events left out."""
-    return sum(
-        entry["rows"]
-        for manifest in read_manifests(root)
-        for entry in manifest["files"]
-        if entry["channel"] != "events"
-    )
+    """Return how many rows are stored, events left out."""
+    return sum(file.rows for file in read_files(root) if file.channel != "events")
 
 
 def read_keys(root: Path, venue: str, channel: str) -> dict[str, Counter]:

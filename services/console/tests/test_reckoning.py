@@ -20,11 +20,22 @@ def make_storage(root, rows):
         "path": str(path.relative_to(root)),
         "channel": "books",
         "exchange": "kraken",
-        "dt": "",
+        "dt": "2026-11-21",
         "rows": 1,
         "bytes": 1,
     }
-    manifest = {"format": 1, "partition": 0, "last_sequence": 1, "stored_ns": 1, "files": [file], "rows": {}}
+    manifest = {
+        "format": 1,
+        "stream": {"name": "MARKETDATA", "created": "2026-11-21T00:00:00Z"},
+        "partition": 0,
+        "first_sequence": 1,
+        "last_sequence": 1,
+        "stored_ns": 1,
+        "files": [file],
+        "rows": {},
+        "writer_window": "",
+        "software": "test",
+    }
     folder = root / "_manifest/0000/2026-11-21"
     folder.mkdir(parents=True)
     (folder / "a.json").write_bytes(msgspec.json.encode(manifest))

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from tickloom_console.manifests import Manifest
 from tickloom_console.standing import ConsumerStanding, StreamStanding
 from tickloom_console.status import Findings, find_problems
+from tickloom_core.bus.identity import StreamIdentity
 from tickloom_core.config import BusConfig, Config
+from tickloom_core.manifests import Manifest
 from tickloom_core.plan import Member, Plan, Shard, WorkerLoad
 
 NOW_NS = 1_000_000_000_000
@@ -24,7 +25,17 @@ MEMBER = Member(collector="collector-0", epoch=3, shards=1, rows_per_s=5.0, beat
 
 
 def make_manifest(age_s):
-    return Manifest(format=1, partition=0, last_sequence=9, stored_ns=NOW_NS - age_s * 10**9, files=(), rows={})
+    return Manifest(
+        stream=StreamIdentity("MARKETDATA", "2026-11-21T00:00:00Z"),
+        partition=0,
+        first_sequence=1,
+        last_sequence=9,
+        stored_ns=NOW_NS - age_s * 10**9,
+        files=(),
+        rows={},
+        writer_window="",
+        software="test",
+    )
 
 
 def make_findings(**changes):

@@ -17,7 +17,7 @@ import pytest
 from pyarrow import fs
 
 from tickloom.marketdata.v1.header_pb2 import Header
-from tickloom_core.bus.reader import StreamIdentity
+from tickloom_core.bus.identity import StreamIdentity
 from tickloom_core.columns import BUFFERS, TradeBuffer
 from tickloom_core.sink import Chunk
 from tickloom_core.wire import decode, encode
@@ -134,10 +134,11 @@ class Stored:
     def read_objects(self) -> dict[str, bytes]:
         """Return all objects below the root, whoever names them."""
         infos = self.filesystem.get_file_info(fs.FileSelector(self.root, recursive=True, allow_not_found=True))
+        paths = [info.path.removeprefix(f"{self.root}/") for info in infos if info.is_file]
         return {
-            info.path.removeprefix(f"{self.root}/"): self.filesystem.open_input_stream(info.path).read()
-            for info in infos
-            if info.is_file
+            path: self.filesystem.open_input_stream(f"{self.root}/{path}").read()
+            for path in paths
+            if not path.startswith("_active/")
         }
 
 

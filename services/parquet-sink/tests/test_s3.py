@@ -6,11 +6,11 @@ import json
 from uuid import uuid4
 
 import pytest
-from pyarrow import fs
 
-from tickloom_core.bus.reader import StreamIdentity
+from tickloom_core.bus.identity import StreamIdentity
 from tickloom_core.config import Config, ParquetSinkConfig, SecretReference
 from tickloom_core.errors import ConfigError, PermanentError, TransientError
+from tickloom_parquet_sink.bucket import Bucket
 from tickloom_parquet_sink.destination import open_destination
 from tickloom_parquet_sink.store import ParquetStore
 
@@ -81,6 +81,7 @@ async def test_many_manifests(credentials, open_store, s3_server):
         "files": [],
         "rows": {},
         "writer_window": "eJyrrgUAAXUA+Q==",
+        "software": "tickloom-parquet-sink 0.1",
     }
     for n in range(1, 1102):
         name = f"{prefix}/_manifest/0000/2026-11-21/826b8201-{n:020d}-{n:020d}.json"
@@ -137,4 +138,4 @@ def test_https_and_the_standard_chain():
     """Without endpoint and keys the destination is Amazon's, with its standard chain of credentials."""
     destination = open_destination(Config(parquet_sink=ParquetSinkConfig(uri="s3://market/a/b/")))
     assert destination.place == "s3://market/a/b"
-    assert isinstance(destination._filesystem, fs.S3FileSystem)
+    assert isinstance(destination, Bucket)

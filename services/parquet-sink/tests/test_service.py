@@ -12,6 +12,7 @@ import pytest
 from tests.support.bus import eventually
 from tests.support.servers import find_free_port
 from tickloom_core.bus.connection import connect
+from tickloom_core.bus.ownership import make_claim
 from tickloom_core.bus.subjects import make_subject
 from tickloom_core.bus.topology import ensure_topology
 from tickloom_core.config import BusConfig, Config, NatsConfig
@@ -152,7 +153,7 @@ async def test_killed_five_times(bus, config, make_trades, start_sink, stored, t
 async def carry(bus, data_dir, sink, *, until):
     """Run the loops of one process until the condition holds, then drop them as a crash would."""
     store = ParquetStore(open_destination(Config(data_dir=str(data_dir))))
-    loop = SinkLoop(bus, sink, store, ChunkLimits(rows=300, size_bytes=10**9, window_s=1), Health())
+    loop = SinkLoop(bus, sink, store, ChunkLimits(rows=300, size_bytes=10**9, window_s=1), Health(), make_claim("x"))
     tasks = [asyncio.create_task(loop.run(partition, Stop())) for partition in range(PARTITIONS)]
     try:
         await eventually(until, what=f"the sink {sink} to be through")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import errno
-import os
+from contextlib import contextmanager
+from hashlib import blake2b
 from pathlib import Path
 
 import pytest
 
-from tickloom_core.bus.reader import StreamIdentity
-from tickloom_core.errors import PermanentError, TransientError
+from tickloom_core.bus.identity import StreamIdentity
+from tickloom_core.errors import PermanentError, SupersededError, TransientError
 from tickloom_core.writers import WriterWindow
-from tickloom_parquet_sink.destination import LocalFolder
+from tickloom_parquet_sink.folder import LocalFolder
 from tickloom_parquet_sink.store import ParquetStore
 
 NOON_NS = 1_795_262_400 * 10**9
@@ -21,12 +21,24 @@ REBORN = StreamIdentity("MARKETDATA", "2026-11-21T09:00:00.000000001Z")
 
 
 class DyingFolder(LocalFolder):
-    """A folder whose process dies instead of writing a manifest."""
+    """A folder whose process dies instead of creating a manifest."""
 
-    def write(self, partition, path, data):
-        if path.startswith("_manifest"):
-            raise KeyboardInterrupt
-        super().write(partition, path, data)
+    def create(self, path, data):
+        raise KeyboardInterrupt
+
+
+class FullFolder(LocalFolder):
+    """A folder whose disk is full at the first write."""
+
+    def __init__(self, root):
+        super().__init__(root)
+        self._full = [root / "full"]
+        self._full[0].symlink_to("/dev/full")
+
+    @contextmanager
+    def _stage(self):
+        with super()._stage() as active:
+            yield self._full.pop() if self._full else active
 
 
 @pytest.fixture
@@ -54,9 +66,12 @@ async def test_manifest_names_everything(open_store, make_trades, make_chunk, st
     messages = [make_trades(1), make_trades(2, exchange="kraken"), make_trades(3)]
     await commit(open_store(tmp_path), make_chunk(messages, first=7, partition=2))
     (manifest,) = stored(tmp_path).read_manifests()
-    name = "0002-826b8201-00000000000000000007-00000000000000000009.parquet"
+    name = "0002-826b8201-00000000000000000007-00000000000000000009"
     for file in manifest["files"]:
-        assert file.pop("bytes") == (tmp_path / file["path"]).stat().st_size
+        data = (tmp_path / file["path"]).read_bytes()
+        assert file.pop("bytes") == len(data)
+        assert Path(file["path"]).name == f"{name}-{blake2b(data, digest_size=8).hexdigest()}.parquet"
+        file["path"] = str(Path(file["path"]).parent)
     assert manifest.pop("software").startswith("tickloom-parquet-sink ")
     assert manifest.pop("writer_window")
     assert manifest == {
@@ -69,7 +84,7 @@ async def test_manifest_names_everything(open_store, make_trades, make_chunk, st
         "rows": {"trades": 9},
         "files": [
             {
-                "path": f"trades/exchange={exchange}/dt=2026-11-21/{name}",
+                "path": f"trades/exchange={exchange}/dt=2026-11-21",
                 "channel": "trades",
                 "exchange": exchange,
                 "dt": "2026-11-21",
@@ -78,7 +93,7 @@ async def test_manifest_names_everything(open_store, make_trades, make_chunk, st
             for exchange, rows in (("binance", 6), ("kraken", 3))
         ],
     }
-    path = "_manifest/0002/2026-11-21/826b8201-00000000000000000007-00000000000000000009.json"
+    path = "_manifest/0002/2026-11-21/826b8201-00000000000000000007.json"
     assert (tmp_path / path).is_file()
 
 
@@ -143,39 +158,74 @@ async def test_death_between_files_and_manifest(open_store, make_trades, make_ch
 
 
 async def test_unfinished_files_are_out_of_sight(open_store, stored, tmp_path):
-    """What a crash left under _active is removed by the partition's next owner, and by no other."""
-    own, foreign = (tmp_path / "_active" / partition / "trades" / "x.parquet" for partition in ("0001", "0002"))
-    for path in (own, foreign):
-        path.parent.mkdir(parents=True)
-        path.write_bytes(b"half")
+    """What a crash left under _active is removed by whoever opens a partition next."""
+    left = tmp_path / "_active/0001/trades/x.parquet"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half")
     await open_store(tmp_path).open_partition(1, STREAM)
-    assert list(stored(tmp_path).read_objects()) == ["_active/0002/trades/x.parquet"]
+    assert not left.exists()
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full to stand for a full disk")
 async def test_a_full_disk_is_waited_for(open_store, make_trades, make_chunk, stored, tmp_path):
     """A write that finds no space fails for now, leaves nothing behind, and succeeds when there is space."""
-    store, chunk = open_store(tmp_path), make_chunk([make_trades(1)])
+    store, chunk = open_store(tmp_path, FullFolder), make_chunk([make_trades(1)])
     await store.open_partition(0, STREAM)
-    name = "0000-826b8201-00000000000000000001-00000000000000000001.parquet"
-    active = tmp_path / "_active/0000/trades/exchange=binance/dt=2026-11-21" / name
-    active.parent.mkdir(parents=True)
-    active.symlink_to("/dev/full")
     with pytest.raises(TransientError, match="No space left on device; free some space"):
         await store.write(chunk)
-    assert stored(tmp_path).read_objects() == {}
+    assert stored(tmp_path).read_manifests() == []
     await store.write(chunk)
     assert stored(tmp_path).count_rows() == 3
 
 
-@pytest.mark.parametrize(
-    ("number", "kind"),
-    [(errno.EACCES, PermanentError), (errno.EROFS, PermanentError), (errno.EIO, TransientError)],
-)
-def test_fate_of_local_errors(number, kind, tmp_path):
-    """An error of the disk that can pass is tried again; one that stays ends the sink."""
-    error = LocalFolder(tmp_path)._classify(OSError(number, os.strerror(number)), "x")
-    assert type(error) is kind
+async def test_an_older_name_of_a_manifest(open_store, make_trades, make_chunk, stored, tmp_path):
+    """A chain whose manifests have the names of an earlier version is carried on behind its last chunk."""
+    await commit(open_store(tmp_path), make_chunk([make_trades(1)]), make_chunk([make_trades(2)], first=2))
+    folder = tmp_path / "_manifest/0000/2026-11-21"
+    for first in (1, 2):
+        name = f"826b8201-{first:020d}"
+        (folder / f"{name}.json").rename(folder / f"{name}-{first:020d}.json")
+    store = open_store(tmp_path)
+    assert (await store.open_partition(0, STREAM)).last_sequence == 2
+    await store.write(make_chunk([make_trades(3)], first=3))
+    assert (await open_store(tmp_path).open_partition(0, STREAM)).last_sequence == 3
+    assert stored(tmp_path).count_rows() == 9
+
+
+async def test_another_sink_was_faster(open_store, make_trades, make_chunk, stored, tmp_path):
+    """A chunk in whose place another process has committed another is refused, and its rows are not data."""
+    slow, fast = open_store(tmp_path), open_store(tmp_path)
+    for store in (slow, fast):
+        await store.open_partition(0, STREAM)
+    await fast.write(make_chunk([make_trades(1), make_trades(2)]))
+    with pytest.raises(SupersededError, match="another sink has carried partition 0 on from 0"):
+        await slow.write(make_chunk([make_trades(1)]))
+    assert (await slow.open_partition(0, STREAM)).last_sequence == 2
+    assert stored(tmp_path).read_ids() == [f"{n}-{row}" for n in (1, 2) for row in range(3)]
+
+
+async def test_the_same_chunk_twice(open_store, make_trades, make_chunk, stored, tmp_path):
+    """Two processes that commit the same chunk agree, also when the answer to one of them was lost."""
+    stores = [open_store(tmp_path), open_store(tmp_path)]
+    for store in stores:
+        await store.open_partition(0, STREAM)
+    for store in stores:
+        await store.write(make_chunk([make_trades(1)]))
+    assert stored(tmp_path).count_rows() == 3
+
+
+async def test_messages_that_another_sink_has_taken(open_store, make_trades, make_chunk, stored, tmp_path):
+    """A sink that sees only what another left of the same sequences overwrites nothing that is committed."""
+    slow, fast = open_store(tmp_path), open_store(tmp_path)
+    for store in (slow, fast):
+        await store.open_partition(0, STREAM)
+    await fast.write(make_chunk([make_trades(1), make_trades(2)]))
+    left = make_chunk([make_trades(2)])
+    left.last_sequence = 2
+    left.stored_ns += DAY_NS
+    with pytest.raises(SupersededError):
+        await slow.write(left)
+    assert stored(tmp_path).read_ids() == [f"{n}-{row}" for n in (1, 2) for row in range(3)]
 
 
 async def test_a_manifest_that_cannot_be_read(open_store, make_trades, make_chunk, tmp_path):

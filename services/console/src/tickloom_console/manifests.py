@@ -1,60 +1,70 @@
-"""Reads the manifests of the Parquet sink: which files are data (docs/data-format.md).
+"""Reads which files are data: the manifests of chunks, and the compactions that replace what they name.
 
-`<root>/_manifest/<partition>/<day>/<stream>-<first>-<last>.json`; a file that no manifest names is no data.
+The records are those of tickloom_core.manifests; a file that none of them names is no data.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 from pyarrow import fs
 
-from tickloom_console.root import Root
-from tickloom_core.errors import PermanentError
+from tickloom_console.root import AbsentError, Root
+from tickloom_core.manifests import (
+    COMPACTION_FOLDER,
+    MANIFEST_FOLDER,
+    RECORD_SUFFIX,
+    Compaction,
+    DataFile,
+    Manifest,
+    decode_compaction,
+    decode_manifest,
+    resolve_files,
+)
 
-_FORMAT: Final = 1
-_FOLDER: Final = "_manifest"
-_SUFFIX: Final = ".json"
 _READERS: Final = 16
 
-
-class DataFile(msgspec.Struct, frozen=True):
-    """One Parquet file; `path` is relative to the root."""
-
-    path: str
-    channel: str
-    exchange: str
-    dt: str
-    rows: int
-    bytes: int
+_T = TypeVar("_T")
 
 
-class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """One committed chunk; fields that nobody reads here are left out."""
+def read_files(root: Root) -> list[DataFile]:
+    """Return the files that are data now.
 
-    format: int
-    partition: int
-    last_sequence: int
-    stored_ns: int
-    files: tuple[DataFile, ...]
-    rows: dict[str, int]
+    Raises:
+        AbsentError: a compaction has been replaced since it was listed; begin again.
+        TransientError: the root does not answer.
+        PermanentError: a record cannot be read, or is of a later format than this program knows.
+    """
+    # The sink's window is most of a manifest, and there may be tens of thousands.
+    manifests = [msgspec.structs.replace(manifest, writer_window="") for manifest in read_manifests(root)]
+    # Only now: what covers a manifest that was gone when it was to be read was there before.
+    return resolve_files(manifests, read_compactions(root))
 
 
 def read_manifests(root: Root) -> Iterator[Manifest]:
-    """Yield the manifests below a root, partition by partition.
+    """Yield the manifests below a root, partition by partition; what goes while they are read is left out.
 
     Raises:
         TransientError: the root does not answer.
         PermanentError: a manifest cannot be read, or is of a later format than this program knows.
     """
-    paths = root.list_files(_FOLDER, _SUFFIX)
-    # In a bucket each takes a round trip.
-    with ThreadPoolExecutor(_READERS) as readers:
-        yield from readers.map(partial(_read, root), paths)
+    for manifest in _read_all(root, MANIFEST_FOLDER, _read_manifest_if_present):
+        if manifest is not None:
+            yield manifest
+
+
+def read_compactions(root: Root) -> Iterator[Compaction]:
+    """Yield the compactions below a root, all generations.
+
+    Raises:
+        AbsentError: one has been replaced since it was listed; begin again.
+        TransientError: the root does not answer.
+        PermanentError: one cannot be read, or is of a later format than this program knows.
+    """
+    return _read_all(root, COMPACTION_FOLDER, _read_compaction)
 
 
 def read_newest(root: Root) -> dict[int, Manifest]:
@@ -65,15 +75,22 @@ def read_newest(root: Root) -> dict[int, Manifest]:
         PermanentError: as `read_manifests`.
     """
     newest: dict[int, Manifest] = {}
-    for partition in _list_folders(root, _FOLDER):
+    for partition in _list_folders(root, MANIFEST_FOLDER):
         days = _list_folders(root, partition)
-        infos = [info for info in root.list_folder(days[-1]) if info.base_name.endswith(_SUFFIX)] if days else []
+        infos = [info for info in root.list_folder(days[-1]) if info.base_name.endswith(RECORD_SUFFIX)] if days else []
         if infos:
             # A bucket's times are whole seconds; names of one stream sort as its sequences do.
             last = max(infos, key=lambda info: (info.mtime_ns, info.base_name))
-            manifest = _read(root, f"{days[-1]}/{last.base_name}")
+            manifest = _read_manifest(root, f"{days[-1]}/{last.base_name}")
             newest[manifest.partition] = manifest
     return newest
+
+
+def _read_all(root: Root, folder: str, read: Callable[[Root, str], _T]) -> Iterator[_T]:
+    paths = root.list_files(folder, RECORD_SUFFIX)
+    # In a bucket each takes a round trip.
+    with ThreadPoolExecutor(_READERS) as readers:
+        yield from readers.map(lambda path: read(root, path), paths)
 
 
 def _list_folders(root: Root, folder: str) -> list[str]:
@@ -81,12 +98,16 @@ def _list_folders(root: Root, folder: str) -> list[str]:
     return [f"{folder}/{info.base_name}" for info in infos if info.type == fs.FileType.Directory]
 
 
-def _read(root: Root, path: str) -> Manifest:
-    place = f"{root.place}/{path}"
+def _read_manifest_if_present(root: Root, path: str) -> Manifest | None:
     try:
-        manifest = msgspec.json.decode(root.read(path), type=Manifest)
-    except msgspec.DecodeError as error:
-        raise PermanentError(f"{place} is no readable manifest: {error}") from error
-    if manifest.format > _FORMAT:
-        raise PermanentError(f"{place} has format {manifest.format}, this program knows {_FORMAT}; upgrade it")
-    return manifest
+        return _read_manifest(root, path)
+    except AbsentError:
+        return None
+
+
+def _read_manifest(root: Root, path: str) -> Manifest:
+    return decode_manifest(root.read(path), f"{root.place}/{path}")
+
+
+def _read_compaction(root: Root, path: str) -> Compaction:
+    return decode_compaction(root.read(path), f"{root.place}/{path}")

@@ -21,6 +21,10 @@ _S3_STALL_TIMEOUT_S: Final = 10.0
 _S3_ATTEMPTS: Final = 3
 
 
+class AbsentError(PermanentError):
+    """A file is not there; it may have been replaced since it was listed."""
+
+
 class Root(ABC):
     """The place below which the Parquet sink writes; paths are relative to it.
 
@@ -64,7 +68,8 @@ class Root(ABC):
 
         Raises:
             TransientError: the root does not answer.
-            PermanentError: the file cannot be read.
+            AbsentError: the file is not there.
+            PermanentError: it cannot be read.
         """
         with self.translate_errors(path), self.filesystem.open_input_stream(self.locate(path)) as stream:
             return bytes(stream.read())
@@ -98,6 +103,8 @@ class LocalRoot(Root):
         super().__init__(fs.LocalFileSystem(), str(folder.absolute()), str(folder))
 
     def _explain(self, error: Exception, where: str) -> TickloomError:
+        if isinstance(error, FileNotFoundError):
+            return _make_absent_error(where, "no such file")
         return PermanentError(f"{where} cannot be read: {error}")
 
 
@@ -109,6 +116,8 @@ class BucketRoot(Root):
 
     def _explain(self, error: Exception, where: str) -> TickloomError:
         reason = " ".join(str(error).split())
+        if isinstance(error, FileNotFoundError):
+            return _make_absent_error(where, reason)
         if "AWS Error" not in reason:
             return PermanentError(f"{where} cannot be read: {reason}")
         # The place before it is named by the console itself.
@@ -122,8 +131,12 @@ class BucketRoot(Root):
                 f"bucket's policy ({reason})"
             )
         if fault is S3Fault.ABSENT:
-            return PermanentError(f"{where} is not there, although a manifest names it ({reason})")
+            return _make_absent_error(where, reason)
         return TransientError(f"{where}: S3 fails at the moment; check parquet_sink.s3_endpoint ({reason})")
+
+
+def _make_absent_error(where: str, reason: str) -> AbsentError:
+    return AbsentError(f"{where} is not there, although it was listed; restore it from a backup ({reason})")
 
 
 def is_bucket(uri: str) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tickloom_console.flags import StatusOptions
-from tickloom_console.manifests import Manifest, read_newest
+from tickloom_console.manifests import read_newest
 from tickloom_console.root import open_root
 from tickloom_console.standing import ConsumerStanding, StreamStanding, read_consumers, read_stream
 from tickloom_console.tables import print_table
@@ -19,6 +19,7 @@ from tickloom_core.bus.subjects import MEMBERS_BUCKET, OWNERS_BUCKET, PLAN_BUCKE
 from tickloom_core.config import Config
 from tickloom_core.config_file import load_config
 from tickloom_core.errors import TickloomError, TransientError
+from tickloom_core.manifests import Manifest
 from tickloom_core.plan import Member, Plan
 
 _NS_PER_S: Final = 1_000_000_000

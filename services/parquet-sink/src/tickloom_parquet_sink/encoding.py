@@ -1,49 +1,50 @@
-"""A chunk to the bytes of its Parquet files. The same chunk gives the same names and the same bytes."""
+"""A chunk to the bytes of its files. The same chunk gives the same names and the same bytes.
+
+A name ends with a checksum of what the file holds: two sinks that by mistake carry one partition, with other settings
+or other messages left for them, never write one name, so neither changes what the other has committed.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Final
-from urllib.parse import quote
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from tickloom_core.manifests import DataFile, hash_stream
 from tickloom_core.sink import Chunk
-from tickloom_parquet_sink.manifest import SOFTWARE, DataFile, make_name
+from tickloom_parquet_sink.formats import PARQUET, Format
+from tickloom_parquet_sink.manifest import SOFTWARE
+from tickloom_parquet_sink.partitioning import DEFAULT_LAYOUT, Layout
 from tickloom_parquet_sink.schemas import SCHEMAS
-from tickloom_parquet_sink.tables import Part, build_parts
+from tickloom_parquet_sink.tables import build_parts
 
 FOOTER_PREFIX: Final = "tickloom."
+_CHECKSUM_BYTES: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedFile:
-    """One Parquet file that is not written yet."""
+    """One file that is not written yet."""
 
     entry: DataFile
     data: pa.Buffer
 
 
-def encode_chunk(chunk: Chunk) -> list[EncodedFile]:
-    """Return the files of a chunk; none when it has no rows."""
-    return [_encode_part(part, chunk) for part in build_parts(chunk.batches)]
+def encode_chunk(chunk: Chunk, layout: Layout = DEFAULT_LAYOUT, file_format: Format = PARQUET) -> Iterator[EncodedFile]:
+    """Yield the files of a chunk, each encoded when it is asked for; none when the chunk has no rows."""
+    for part in build_parts(chunk.batches, layout):
+        data = file_format.encode(part.channel, part.table, _describe(part.channel, chunk))
+        path = f"{part.folder}/{_make_name(chunk, data)}{file_format.suffix}"
+        yield EncodedFile(DataFile(path, part.channel, part.exchange, part.day, part.table.num_rows, data.size), data)
 
 
-def _encode_part(part: Part, chunk: Chunk) -> EncodedFile:
-    stream = pa.BufferOutputStream()
-    with pq.ParquetWriter(stream, part.table.schema, **SCHEMAS[part.channel].writer_options) as writer:
-        writer.write_table(part.table)
-        writer.add_key_value_metadata(_describe(part, chunk))
-    data = stream.getvalue()
-    path = _make_path(part, chunk)
-    return EncodedFile(DataFile(path, part.channel, part.exchange, part.day, part.table.num_rows, data.size), data)
-
-
-def _describe(part: Part, chunk: Chunk) -> dict[str, str]:
-    """Return the footer's metadata: what the rows are, where they come from, who wrote them."""
+def _describe(channel: str, chunk: Chunk) -> dict[str, str]:
+    """Return what the rows are, where they come from and who wrote them."""
     facts = {
-        "schema": f"{part.channel}/{SCHEMAS[part.channel].version}",
+        "schema": f"{channel}/{SCHEMAS[channel].version}",
         "stream": chunk.stream.name,
         "stream_created": chunk.stream.created,
         "partition": str(chunk.partition),
@@ -54,8 +55,7 @@ def _describe(part: Part, chunk: Chunk) -> dict[str, str]:
     return {f"{FOOTER_PREFIX}{name}": value for name, value in facts.items()}
 
 
-def _make_path(part: Part, chunk: Chunk) -> str:
-    # An exchange's name comes from the bus: quoted, it can be no other folder.
-    folder = f"{part.channel}/exchange={quote(part.exchange, safe='')}/dt={part.day}"
-    name = make_name(chunk.stream, chunk.first_sequence, chunk.last_sequence)
-    return f"{folder}/{chunk.partition:04d}-{name}.parquet"
+def _make_name(chunk: Chunk, data: pa.Buffer) -> str:
+    sequences = f"{chunk.first_sequence:020d}-{chunk.last_sequence:020d}"
+    checksum = blake2b(data, digest_size=_CHECKSUM_BYTES).hexdigest()
+    return f"{chunk.partition:04d}-{hash_stream(chunk.stream)}-{sequences}-{checksum}"

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from typing import Final
 
+import pyarrow as pa
 import structlog
 
 from tickloom_core.config import Config
@@ -28,9 +29,12 @@ async def serve(options: SinkOptions, config: Config, stop: Stop) -> None:
         TransientError: the bus or the destination does not answer at the start.
     """
 
+    # mimalloc, which pyarrow takes by itself, keeps some 25 MB more for the threads that encode and write here.
+    pa.set_memory_pool(pa.system_memory_pool())
+
     @asynccontextmanager
     async def open_store(_: SetAside) -> AsyncIterator[ParquetStore]:
-        with closing(ParquetStore(open_destination(config))) as store:
+        with closing(ParquetStore(open_destination(config), config.parquet_sink)) as store:
             await store.probe()
             log.info("parquet.destination_ready", uri=config.parquet_uri)
             yield store

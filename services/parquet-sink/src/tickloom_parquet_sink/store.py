@@ -3,56 +3,63 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from functools import partial
-from threading import Event
+from threading import BoundedSemaphore, Event
 from typing import Final, TypeVar
 
 import structlog
 
-from tickloom_core.bus.reader import StreamIdentity
-from tickloom_core.errors import TickloomError
+from tickloom_core.bus.identity import StreamIdentity
+from tickloom_core.config import ParquetSinkConfig
+from tickloom_core.manifests import DataFile
 from tickloom_core.sink import Chunk, Committed
 from tickloom_core.writers import WriterWindow
 from tickloom_parquet_sink.destination import Destination
 from tickloom_parquet_sink.encoding import EncodedFile, encode_chunk
+from tickloom_parquet_sink.formats import choose_format
 from tickloom_parquet_sink.manifest import (
     describe_chunk,
-    find_day,
     find_first_day,
     find_last,
+    find_next_day,
+    unpack_window,
     write_manifest,
 )
+from tickloom_parquet_sink.partitioning import Layout
 
 log = structlog.get_logger(__name__)
 
 _T = TypeVar("_T")
 
-_THREADS: Final = 8
 _ENCODERS: Final = 2
 """Chunks encoded at once: each holds its rows a second time while it is."""
+_WRITERS: Final = 8
 
 
 class ParquetStore:
     """Writes chunks to a destination, idempotently: a chunk that comes again becomes the same objects.
 
-    Encoding and writing happen in threads; the event loop only waits.
+    Encoding and writing happen in threads, file after file; the event loop only waits.
 
     Args:
         destination: where objects go.
+        config: how rows become files.
+
+    Raises:
+        ConfigError: the settings of the files do not go together.
     """
 
-    def __init__(self, destination: Destination) -> None:
+    def __init__(self, destination: Destination, config: ParquetSinkConfig | None = None) -> None:
+        config = config or ParquetSinkConfig()
         self._destination = destination
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="parquet")
-        self._encoding = asyncio.Semaphore(_ENCODERS)
-        self._last_days: dict[int, str] = {}
-
-    @property
-    def open_partitions(self) -> frozenset[int]:
-        """Partitions of which it is known what is committed."""
-        return frozenset(self._last_days)
+        self._layout = Layout(config.partition_by)
+        self._format = choose_format(config)
+        self._open_files = BoundedSemaphore(config.max_open_partitions)
+        self._encoders = ThreadPoolExecutor(_ENCODERS, thread_name_prefix="encode")
+        self._writers = ThreadPoolExecutor(_WRITERS, thread_name_prefix="write")
+        self._next_days: dict[int, str] = {}
 
     async def probe(self) -> None:
         """Find out whether the destination can be written to.
@@ -61,7 +68,7 @@ class ParquetStore:
             TransientError: it does not answer.
             PermanentError: it cannot be used; the message says what to mend.
         """
-        await self._run(self._destination.probe)
+        await _run(self._writers, self._destination.probe)
 
     async def open_partition(self, partition: int, stream: StreamIdentity) -> Committed:
         """Return what the newest manifest of this stream says.
@@ -70,53 +77,70 @@ class ParquetStore:
             TransientError: try again.
             PermanentError: the destination cannot be used, or the manifest not be read.
         """
-        await self._run(partial(self._destination.clear_unfinished, partition))
-        found = await self._run(partial(find_last, self._destination, partition, stream))
+        await _run(self._writers, self._destination.clear_unfinished)
+        found = await _run(self._writers, partial(find_last, self._destination, partition, stream))
         if found is None:
-            self._last_days[partition] = find_first_day(stream)
+            self._next_days[partition] = find_first_day(stream)
             return Committed(0, WriterWindow())
         manifest, day = found
-        self._last_days[partition] = day
-        return Committed(manifest.last_sequence, manifest.writers)
+        self._next_days[partition] = find_next_day(manifest.stored_ns, day)
+        return Committed(manifest.last_sequence, unpack_window(manifest.writer_window))
 
     async def write(self, chunk: Chunk) -> None:
         """Write the files of a chunk, then its manifest.
 
         Raises:
-            TransientError: nothing is committed, try again.
+            SupersededError: another process has committed another chunk in its place.
+            TransientError: it is not known to be committed, try again.
             PermanentError: the destination cannot be used any more.
         """
-        async with self._encoding:
-            files = await self._run(partial(encode_chunk, chunk))
-        await self._write_files(chunk.partition, files)
-        # A server's clock may step back over midnight; the newest manifest must stay in the newest folder.
-        day = max(find_day(chunk.stored_ns), self._last_days[chunk.partition])
-        manifest = describe_chunk(chunk, [file.entry for file in files])
-        await self._run(partial(write_manifest, self._destination, manifest, day))
-        self._last_days[chunk.partition] = day
+        abandoned = Event()
+        try:
+            entries = await self._write_files(chunk, abandoned)
+        finally:
+            abandoned.set()
+        day = self._next_days[chunk.partition]
+        manifest = describe_chunk(chunk, entries)
+        await _run(self._writers, partial(write_manifest, self._destination, manifest, day))
+        self._next_days[chunk.partition] = find_next_day(chunk.stored_ns, day)
         log.debug("parquet.committed", partition=chunk.partition, last=chunk.last_sequence, rows=manifest.rows)
 
     def close(self) -> None:
         """Begin nothing new; what a thread is writing ends by itself."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._encoders, self._writers):
+            threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _write_files(self, partition: int, files: Sequence[EncodedFile]) -> None:
-        has_failed = Event()
-
-        def write(file: EncodedFile) -> None:
-            if has_failed.is_set():
-                return
-            try:
-                self._destination.write(partition, file.entry.path, file.data)
-            except TickloomError:
-                has_failed.set()
-                raise
-
+    async def _write_files(self, chunk: Chunk, abandoned: Event) -> list[DataFile]:
+        """Return what has been written, when all of it has."""
+        begun = await _run(self._encoders, partial(self._begin_writes, chunk, abandoned))
         # All are waited for: none may still be writing when the chunk is tried again.
-        writes = [self._run(partial(write, file)) for file in files]
-        for outcome in await asyncio.gather(*writes, return_exceptions=True):
+        outcomes = await asyncio.gather(*map(asyncio.wrap_future, begun), return_exceptions=True)
+        for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome
+        return [write.result() for write in begun]
 
-    async def _run(self, work: Callable[[], _T]) -> _T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+    def _begin_writes(self, chunk: Chunk, abandoned: Event) -> list[Future[DataFile]]:
+        """Encode file after file and hand each to a writer; wait whenever too many are on their way."""
+        begun = []
+        for file in encode_chunk(chunk, self._layout, self._format):
+            self._open_files.acquire()
+            write = self._writers.submit(self._write_file, file, abandoned)
+            write.add_done_callback(lambda _: self._open_files.release())
+            begun.append(write)
+            if abandoned.is_set():
+                break
+        return begun
+
+    def _write_file(self, file: EncodedFile, abandoned: Event) -> DataFile:
+        if not abandoned.is_set():
+            try:
+                self._destination.write(file.entry.path, file.data)
+            except BaseException:
+                abandoned.set()
+                raise
+        return file.entry
+
+
+async def _run(threads: Executor, work: Callable[[], _T]) -> _T:
+    return await asyncio.get_running_loop().run_in_executor(threads, work)

@@ -6,8 +6,7 @@ wire calls missing (INT64_MIN, NaN, no bytes) is null.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import Any, Final, cast
 
@@ -16,43 +15,19 @@ import pyarrow.compute as pc
 
 from tickloom_core.columns import LEVEL_COUNTS, MISSING_INT, TickerBuffer
 from tickloom_core.wire import Batch
+from tickloom_parquet_sink.partitioning import DEFAULT_LAYOUT, Layout, Part
 from tickloom_parquet_sink.schemas import BOOK_KINDS, LEVELS, SCHEMAS, SIDES
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """The rows of one chunk that go into one file.
-
-    Attributes:
-        day: UTC date of the receive time, as `2026-11-21`.
-        table: in the order of the stream, of the channel's schema.
-    """
-
-    channel: str
-    exchange: str
-    day: str
-    table: pa.Table
-
-
-def build_parts(batches: Iterable[Batch]) -> list[Part]:
-    """Return the rows of `batches`, a part for every channel, exchange and day, sorted by these."""
+def build_parts(batches: Iterable[Batch], layout: Layout = DEFAULT_LAYOUT) -> Iterator[Part]:
+    """Yield the rows of `batches`, a part for every file of the layout, by channel and exchange."""
     groups: dict[tuple[str, str], list[Batch]] = {}
     for batch in batches:
         if batch.row_count:
             groups.setdefault((batch.header.channel, batch.header.exchange), []).append(batch)
-    return [
-        Part(channel, exchange, day, table)
-        for (channel, exchange), group in sorted(groups.items())
-        for day, table in _split_days(_Columns(group).build_table(channel, exchange))
-    ]
-
-
-def _split_days(table: pa.Table) -> list[tuple[str, pa.Table]]:
-    days = table["receive_time_ns"].cast(pa.timestamp("ns")).cast(pa.date32(), safe=False)
-    ends = pc.min_max(days)
-    if ends["min"] == ends["max"]:
-        return [(str(ends["min"]), table)]
-    return [(str(day), table.filter(pc.equal(days, day))) for day in sorted(pc.unique(days), key=str)]
+    for (channel, exchange), group in sorted(groups.items()):
+        table = _Columns(group).build_table(channel, exchange)
+        yield from layout.divide(channel, exchange, table)
 
 
 class _Columns:

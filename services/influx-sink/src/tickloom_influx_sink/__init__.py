@@ -1,0 +1,1 @@
+"""JetStream to InfluxDB 2, exactly once."""

@@ -1,0 +1,1 @@
+"""Closed days as one sorted file a venue and channel."""

@@ -1,0 +1,1 @@
+"""JetStream to PostgreSQL, TimescaleDB or SQLite, exactly once."""
