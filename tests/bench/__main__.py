@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import sys
 
-from tests.bench import collecting, memory, storing
+from tests.bench import collecting, compacting, influx, memory, sql, storing
 from tests.bench.report import write_report
 
-PARTS = {"collecting": collecting.measure, "storing": storing.measure, "memory": memory.measure}
+PARTS = {
+    "collecting": collecting.measure,
+    "storing": storing.measure,
+    "compacting": compacting.measure,
+    "influx": influx.measure,
+    "sql": sql.measure,
+    "memory": memory.measure,
+}
 
 
 def main() -> None:

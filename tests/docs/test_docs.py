@@ -22,8 +22,9 @@ from tickloom_core.manifests import DataFile, Manifest
 from tickloom_core.sink import Chunk
 from tickloom_core.wire import decode
 from tickloom_core.writers import WriterWindow
-from tickloom_parquet_sink.encoding import FOOTER_PREFIX, EncodedFile, encode_chunk
+from tickloom_parquet_sink.encoding import EncodedFile, encode_chunk
 from tickloom_parquet_sink.folder import LocalFolder
+from tickloom_parquet_sink.footer import FOOTER_PREFIX
 from tickloom_parquet_sink.manifest import describe_chunk, write_manifest
 from tickloom_parquet_sink.schemas import SCHEMAS
 
@@ -113,9 +114,10 @@ def test_metrics_in_passing(page):
     """No page names a metric that no service serves."""
     known = {metric for service in PAGES for metric in find_page(service).find_rows("name")}
     buckets = {f"tickloom_{name}" for name in ("leader", "members", "owners", "plan", "presence", "profiles")}
+    measurements = {"tickloom_positions"}
     members = {f"tickloom_{name.replace('-', '_')}" for name in (*SERVICES, "core", "venues")}
     named = set(re.findall(r"\btickloom_[a-z_]+", page.text))
-    assert named <= known | buckets | members
+    assert named <= known | buckets | measurements | members
 
 
 def test_events():

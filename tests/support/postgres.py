@@ -110,7 +110,8 @@ class PostgresServer:
         folder.chmod(0o755)
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         for parent in self._programs.parents:
-            parent.chmod(parent.stat().st_mode | 0o001)
+            if not parent.stat().st_mode & 0o001:
+                parent.chmod(parent.stat().st_mode | 0o001)
         return folder
 
     def _initialise(self) -> None:

@@ -1,3 +1,5 @@
+-- Written by `python -m tickloom_sql_sink.schema postgresql`; do not edit.
+
 CREATE TABLE assets (
     symbol TEXT COLLATE "C" NOT NULL,
     chain TEXT COLLATE "C" NOT NULL,

@@ -1,3 +1,5 @@
+-- Written by `python -m tickloom_sql_sink.schema sqlite`; do not edit.
+
 CREATE TABLE assets (
     symbol TEXT NOT NULL,
     chain TEXT NOT NULL,

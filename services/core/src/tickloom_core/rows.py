@@ -35,6 +35,9 @@ def read_trade_ids(batch: Batch) -> list[str]:
     """Return the id of each trade, empty where the venue gives none; what is not UTF-8 in it is replaced."""
     ids: bytes = batch.rows.trade_ids
     ends = accumulate(batch.rows.trade_id_lengths, initial=0)
+    if ids.isascii():
+        text = ids.decode()
+        return [text[start:end] for start, end in pairwise(ends)]
     return [ids[start:end].decode(errors="replace") for start, end in pairwise(ends)]
 
 

@@ -16,7 +16,7 @@ S3_SCHEME: Final = "s3://"
 _CODE: Final = re.compile(r"AWS Error (\w+)|<Code>(\w+)</Code>")
 """What S3 calls an error: pyarrow, by way of the AWS SDK, says NO_SUCH_KEY where obstore shows S3's own NoSuchKey."""
 _STATUS: Final = re.compile(r"HTTP status (\d+)|status code: (\d+)")
-_METADATA_SERVICES: Final = ("//169.254.169.254", "//169.254.170.2")
+_METADATA: Final = ("/latest/api/token", "/latest/meta-data", "//169.254.170.2")
 """Where AWS gives a machine or a container its credentials."""
 
 _ABSENT: Final = frozenset({"nosuchkey", "resourcenotfound"})
@@ -96,7 +96,7 @@ def read_bucket_path(uri: str, setting: str = "parquet_sink.uri") -> str:
 
 def recognise_s3_fault(text: str) -> S3Fault:
     """Say what the text of an error of pyarrow's S3 file system, or of obstore, is about."""
-    if any(service in text for service in _METADATA_SERVICES):
+    if any(place in text for place in _METADATA):
         return S3Fault.NO_CREDENTIALS
     code = _find(_CODE, text).replace("_", "").lower()
     status = _find(_STATUS, text)

@@ -8,13 +8,8 @@ machine's clock, and never goes back: the newest point is the one that was writt
 
 from __future__ import annotations
 
-import base64
-import binascii
-import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
-
-import msgspec
 
 from tickloom_core.bus.identity import StreamIdentity
 from tickloom_core.errors import PermanentError
@@ -42,7 +37,7 @@ def spell_probe(hour_ns: int) -> str:
 def spell_position(chunk: Chunk, hour_ns: int) -> str:
     """Return the line that commits a chunk."""
     head = spell_head(MEASUREMENT, ("partition", str(chunk.partition)), ("stream", _name_stream(chunk.stream)))
-    window = quote(_pack_window(chunk.writers))
+    window = quote(chunk.writers.pack())
     return f"{head} last_sequence={chunk.last_sequence}i,writer_window={window} {hour_ns}"
 
 
@@ -65,8 +60,8 @@ def read_position(rows: Sequence[Mapping[str, Any]]) -> tuple[Committed, int]:
         return Committed(0, WriterWindow()), 0
     row = rows[0]
     try:
-        return Committed(int(row["last_sequence"]), _unpack_window(row["writer_window"])), int(row["time"])
-    except (TypeError, ValueError, binascii.Error, zlib.error, msgspec.DecodeError) as error:
+        return Committed(int(row["last_sequence"]), WriterWindow.unpack(row["writer_window"])), int(row["time"])
+    except (TypeError, ValueError) as error:
         raise PermanentError(
             f"the newest point of {MEASUREMENT} cannot be read ({error}); delete it, and the sink begins where "
             "JetStream's acknowledgements end"
@@ -76,27 +71,3 @@ def read_position(rows: Sequence[Mapping[str, Any]]) -> tuple[Committed, int]:
 def _name_stream(stream: StreamIdentity) -> str:
     """A stream that was deleted and made again counts from 1 again, and is another one."""
     return f"{stream.name}/{stream.created}"
-
-
-def _pack_window(window: WriterWindow) -> str:
-    """Return the window as text: sequences of one partition have gaps everywhere, so differences pack best."""
-    differences: dict[str, list[int]] = {}
-    for writer, ranges in window.to_ranges().items():
-        flat = differences[writer] = []
-        end = 0
-        for first, last in ranges:
-            flat += (first - end, last - first)
-            end = last
-    return base64.b64encode(zlib.compress(msgspec.json.encode(differences))).decode()
-
-
-def _unpack_window(text: str) -> WriterWindow:
-    differences = msgspec.json.decode(zlib.decompress(base64.b64decode(text)), type=dict[str, list[int]])
-    ranges: dict[str, list[list[int]]] = {}
-    for writer, flat in differences.items():
-        spans = ranges[writer] = []
-        end = 0
-        for gap, length in zip(flat[::2], flat[1::2], strict=True):
-            spans.append([end + gap, end + gap + length])
-            end += gap + length
-    return WriterWindow.from_ranges(ranges)

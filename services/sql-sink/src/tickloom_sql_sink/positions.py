@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import zlib
 from datetime import UTC, datetime
 from typing import Final
 
-import msgspec
 from sqlalchemy import ColumnElement, Connection, and_, select, text, update
 
 from tickloom_core.bus.identity import StreamIdentity
@@ -25,11 +22,11 @@ _BEGIN: Final = text(
 def open_position(connection: Connection, partition: int, stream: StreamIdentity) -> Committed:
     """Return what is committed of this stream, and note that somebody reads it."""
     names = {"partition": partition, "stream": stream.name, "stream_created": stream.created}
-    connection.execute(_BEGIN, names | {"writer_window": _pack_window(WriterWindow())})
+    connection.execute(_BEGIN, names | {"writer_window": WriterWindow().pack()})
     found = connection.execute(
         select(_COLUMNS.last_sequence, _COLUMNS.writer_window).where(_is_of(partition, stream))
     ).one()
-    return Committed(found.last_sequence, _unpack_window(found.writer_window))
+    return Committed(found.last_sequence, WriterWindow.unpack(found.writer_window))
 
 
 def move_position(connection: Connection, chunk: Chunk) -> bool:
@@ -42,7 +39,7 @@ def move_position(connection: Connection, chunk: Chunk) -> bool:
         .where(_is_of(chunk.partition, chunk.stream), _COLUMNS.last_sequence == chunk.first_sequence - 1)
         .values(
             last_sequence=chunk.last_sequence,
-            writer_window=_pack_window(chunk.writers),
+            writer_window=chunk.writers.pack(),
             updated_at=datetime.now(UTC),
         )
     )
@@ -60,27 +57,3 @@ def _is_of(partition: int, stream: StreamIdentity) -> ColumnElement[bool]:
         _COLUMNS.stream == stream.name,
         _COLUMNS.stream_created == stream.created,
     )
-
-
-def _pack_window(window: WriterWindow) -> str:
-    """Return the window as text: sequences of one partition have gaps everywhere, so differences pack best."""
-    differences: dict[str, list[int]] = {}
-    for writer, ranges in window.to_ranges().items():
-        flat = differences[writer] = []
-        end = 0
-        for first, last in ranges:
-            flat += (first - end, last - first)
-            end = last
-    return base64.b64encode(zlib.compress(msgspec.json.encode(differences))).decode()
-
-
-def _unpack_window(packed: str) -> WriterWindow:
-    differences = msgspec.json.decode(zlib.decompress(base64.b64decode(packed)), type=dict[str, list[int]])
-    ranges: dict[str, list[list[int]]] = {}
-    for writer, flat in differences.items():
-        spans = ranges[writer] = []
-        end = 0
-        for gap, length in zip(flat[::2], flat[1::2], strict=True):
-            spans.append([end + gap, end + gap + length])
-            end += gap + length
-    return WriterWindow.from_ranges(ranges)

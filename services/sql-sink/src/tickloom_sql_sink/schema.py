@@ -19,6 +19,7 @@ FLAVOURS: Final = {
     TIMESCALEDB: "postgresql+psycopg://",
     SQLITE: "sqlite://",
 }
+_HEAD: Final = "-- Written by `python -m tickloom_sql_sink.schema {flavour}`; do not edit.\n"
 _PARTITIONED: Final = "\n PARTITION BY"
 
 
@@ -41,7 +42,7 @@ def render_schema(flavour: str) -> str:
 
     engine = create_mock_engine(FLAVOURS[flavour], note)
     metadata.create_all(engine, checkfirst=False)
-    return "\n".join(f"{_tidy(text)};\n" for _, _, text in sorted(statements))
+    return "\n".join([_HEAD.format(flavour=flavour), *[f"{_tidy(text)};\n" for _, _, text in sorted(statements)]])
 
 
 def main() -> None:
