@@ -28,7 +28,9 @@ def test_the_demo_stores_every_row_once(tmp_path, run_tickloom):
         "parquet-sink",
         "planner",
         "simulator",
+        "sql-sink",
     }
+    assert "tickloom.sqlite holds as many rows" in done.stdout
     query = "select count(*) from trades"
     counted = run_tickloom("sql", "--root=data/demo/parquet", query).stdout.splitlines()[1]
     assert int(counted) == sum(account["stored"] for account in summary if account["channel"] == "trades")

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+
 import duckdb
 import msgspec
 
 from tickloom_console.query import Storage
-from tickloom_console.reckoning import Account, settle
+from tickloom_console.reckoning import Account, find_differences, settle
 from tickloom_console.root import LocalRoot
 
 
@@ -57,3 +60,23 @@ def test_a_channel_without_rows_is_all_missing(tmp_path):
     account = settle(storage, "kraken", "trades", {"BTC/USD": frozenset({"1", "2"})})
     storage.close()
     assert (account.stored, account.missing) == (0, 2)
+
+
+def test_a_database_with_other_rows_is_different(tmp_path):
+    """Stores that do not hold as many rows of a venue, channel and symbol are told apart, in both directions."""
+    storage = make_storage(tmp_path, [("BTC/USD", 1.5), ("BTC/USD", 2.5)])
+    path = tmp_path / "tickloom.sqlite"
+    with closing(sqlite3.connect(path)) as database:
+        for table in ("ticks", "market_ticks", "books", "connection_events"):
+            database.execute(f"CREATE TABLE {table} (exchange TEXT, symbol TEXT)")
+        database.execute("INSERT INTO books VALUES ('kraken', 'BTC/USD'), ('kraken', 'BTC/USD')")
+        database.commit()
+        assert find_differences(storage, path) == []
+        database.execute("INSERT INTO books VALUES ('kraken', 'BTC/USD')")
+        database.execute("INSERT INTO ticks VALUES ('kraken', 'ETH/USD')")
+        database.commit()
+    assert find_differences(storage, path) == [
+        "trades of kraken ETH/USD: 1 rows, not 0",
+        "books of kraken BTC/USD: 3 rows, not 2",
+    ]
+    storage.close()

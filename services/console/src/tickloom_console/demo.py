@@ -20,7 +20,7 @@ from tickloom_console.flags import DemoOptions
 from tickloom_console.metrics import sample_all
 from tickloom_console.process import Process, find_free_port
 from tickloom_console.query import Storage
-from tickloom_console.reckoning import Account, settle
+from tickloom_console.reckoning import Account, find_differences, settle
 from tickloom_console.root import LocalRoot
 from tickloom_console.simulation import CHANNELS, VENUES, Simulation
 from tickloom_console.system import System, prepare, run_system
@@ -29,6 +29,7 @@ from tickloom_core.errors import ConfigError, PermanentError, TransientError
 from tickloom_core.lifecycle import Stop
 
 _DIR: Final = Path("data/demo")
+_DATABASE: Final = _DIR / "tickloom.sqlite"
 _DEFAULT_S: Final = 20.0
 _FIRST_DATA_S: Final = 60.0
 _QUIET_S: Final = 1.0
@@ -39,11 +40,11 @@ _POLL_S: Final = 0.2
 async def run_demo(options: DemoOptions, stop: Stop) -> None:
     """Collect for `DEMO_SECONDS` from three simulated venues and compare what is stored with what was sent.
 
-    Leaves the Parquet and `summary.json` in data/demo; an earlier demo's are removed first.
+    Leaves Parquet, a SQLite database and `summary.json` in data/demo; an earlier demo's are removed first.
 
     Raises:
         ConfigError: `DEMO_SECONDS` is no number of seconds.
-        PermanentError: a row is missing or stored twice.
+        PermanentError: a row is missing or stored twice, or SQLite and Parquet differ.
         TransientError: no data came.
     """
     seconds = _read_seconds()
@@ -59,6 +60,7 @@ async def run_demo(options: DemoOptions, stop: Stop) -> None:
         display.say("stopped; comparing with what the simulator sent")
         accounts = await _settle_all(simulation, session, Path(setup.config.parquet_uri))
     _report(accounts)
+    _compare_stores(Path(setup.config.parquet_uri), display)
 
 
 class _Run:
@@ -128,6 +130,18 @@ async def _settle_all(simulation: Simulation, session: aiohttp.ClientSession, ro
         storage.close()
 
 
+def _compare_stores(root: Path, display: Display) -> None:
+    """See that SQLite holds as many rows of each venue, channel and symbol as Parquet."""
+    storage = Storage(LocalRoot(root))
+    try:
+        differences = find_differences(storage, _DATABASE)
+    finally:
+        storage.close()
+    if differences:
+        raise PermanentError(f"SQLite and Parquet differ: {'; '.join(differences)}; see {_DIR / 'logs'}")
+    display.say(f"{_DATABASE} holds as many rows of every venue, channel and symbol")
+
+
 def _report(accounts: list[Account]) -> None:
     path = _DIR / "summary.json"
     path.write_bytes(msgspec.json.format(msgspec.json.encode(accounts), indent=2) + b"\n")
@@ -165,7 +179,7 @@ def _write_config(simulation: Simulation) -> Path:
         "venues": venues,
         "nats": {"url": f"nats://127.0.0.1:{find_free_port()}"},
         # Small enough for any disk: the server sets as much aside.
-        "bus": {"max_bytes": 256 * 1024**2},
+        "bus": {"max_bytes": 256 * 1024**2, "sinks": ["parquet", "sql"]},
         "planner": {"profile_seconds": 2},
         "parquet_sink": {"chunk_window_s": 1},
     }

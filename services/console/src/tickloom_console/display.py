@@ -50,7 +50,9 @@ class Display:
             samples = await sample_all(session, system.processes)
             rates = self._measure(samples)
             collected = sum(sample.collected for sample in samples.values())
-            stored = sum(sample.stored for sample in samples.values())
+            # What every sink has stored.
+            sinks = [process.program.name for process in system.stages.get("sinks", [])]
+            stored = min((samples.get(name, Sample()).stored for name in sinks), default=0)
             rows_per_s = sum(rates.values())
             running = sum(process.state == "running" for process in system.processes)
             self.say(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
@@ -19,6 +22,12 @@ _KEY_COLUMNS: Final[Mapping[str, str]] = MappingProxyType(
         "books": "bid_amount[1]",  # which gives each book another amount at its best bid
     }
 )
+
+
+_SQL_TABLES: Final[Mapping[str, str]] = MappingProxyType(
+    {"trades": "ticks", "tickers": "market_ticks", "books": "books", "events": "connection_events"}
+)
+_COUNT: Final = "SELECT exchange, symbol, count(*) FROM {} GROUP BY exchange, symbol"
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -68,3 +77,22 @@ def _count_stored(storage: Storage, venue: str, channel: str) -> Counter[tuple[s
         f"WHERE exchange = '{venue}' GROUP BY ALL"
     )
     return Counter({(symbol, key): count for symbol, key, count in storage.ask(query).rows})
+
+
+def find_differences(storage: Storage, database: Path) -> list[str]:
+    """Return where a SQLite database holds another number of rows than the files, by channel, venue and symbol."""
+    differences = []
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        for channel, table in _SQL_TABLES.items():
+            filed = _count_rows(storage.ask(_COUNT.format(channel)).rows) if channel in storage.channels else Counter()
+            rows = _count_rows(connection.execute(_COUNT.format(table)))
+            differences += [
+                f"{channel} of {exchange} {symbol or ''}: {rows[exchange, symbol]} rows, not {filed[exchange, symbol]}"
+                for exchange, symbol in sorted(filed.keys() | rows.keys(), key=str)
+                if filed[exchange, symbol] != rows[exchange, symbol]
+            ]
+    return differences
+
+
+def _count_rows(found: Iterable[tuple[str, str | None, int]]) -> Counter[tuple[str, str | None]]:
+    return Counter({(exchange, symbol): count for exchange, symbol, count in found})
