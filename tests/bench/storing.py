@@ -21,8 +21,8 @@ from tests.support import stored
 from tests.support.servers import NatsServer, find_corpus
 from tickloom.marketdata.v1.header_pb2 import Header
 from tickloom_core.bus.connection import connect
-from tickloom_core.bus.publisher import Publisher, PublisherLimits
 from tickloom_core.bus.identity import StreamIdentity
+from tickloom_core.bus.publisher import Publisher, PublisherLimits
 from tickloom_core.bus.spool import Outgoing, Spool
 from tickloom_core.bus.subjects import make_subject
 from tickloom_core.bus.topology import ensure_topology

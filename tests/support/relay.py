@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Self
 
 from tests.support.servers import find_free_port
 
@@ -23,7 +24,7 @@ class Relay:
         self._writers: set[asyncio.StreamWriter] = set()
         self.port = find_free_port()
 
-    async def __aenter__(self) -> Relay:
+    async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._relay, "127.0.0.1", self.port)
         return self
 

@@ -116,9 +116,9 @@ def test_duckdb_reads_lines(make_trades, make_chunk, tmp_path):
     path = tmp_path / "trades.ndjson.zst"
     path.write_bytes(file.data)
     assert file.data.to_pybytes().count(b"\x28\xb5\x2f\xfd") > 1
-    found = duckdb.sql(
-        "select count(*), sum(price), typeof(any_value(exchange_time)), typeof(any_value(receive_time_ns)) "
-        f"from read_json('{path}', format = 'newline_delimited')"
+    lines = duckdb.read_json(str(path), format="newline_delimited")
+    found = lines.aggregate(
+        "count(*), sum(price), typeof(any_value(exchange_time)), typeof(any_value(receive_time_ns))"
     ).fetchall()
     expected = 4 * sum(60_000.0 + row for row in range(40_000))
     assert found == [(160_000, expected, "TIMESTAMP WITH TIME ZONE", "BIGINT")]
@@ -150,10 +150,16 @@ def test_lines_hold_the_rows(make_message, make_chunk, rows):
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ({"format": "ndjson", "compression": "snappy"}, "parquet_sink.compression: ndjson is compressed with zstd or lz4"),
+        (
+            {"format": "ndjson", "compression": "snappy"},
+            "parquet_sink.compression: ndjson is compressed with zstd or lz4",
+        ),
         ({"compression": "snappy", "compression_level": 3}, "parquet_sink.compression_level: snappy has no levels"),
         ({"compression_level": 23}, "parquet_sink.compression_level: zstd has levels -131072 to 22; found 23"),
-        ({"compression": "lz4", "compression_level": 0}, "parquet_sink.compression_level: lz4 has levels 1 to 12; found 0"),
+        (
+            {"compression": "lz4", "compression_level": 0},
+            "parquet_sink.compression_level: lz4 has levels 1 to 12; found 0",
+        ),
     ],
 )
 def test_settings_that_do_not_go_together(config, words):

@@ -54,7 +54,11 @@ def list_folders(chunk, *columns):
         (("hour", "exchange"), ["trades/hour=00/exchange=x", "trades/hour=12/exchange=x"]),
         (
             ("symbol", "dt"),
-            ["trades/symbol=A%2FB%3AB/dt=2026-11-21", "trades/symbol=A%2FB%3AB/dt=2026-11-22", "trades/symbol=C/dt=2026-11-21"],
+            [
+                "trades/symbol=A%2FB%3AB/dt=2026-11-21",
+                "trades/symbol=A%2FB%3AB/dt=2026-11-22",
+                "trades/symbol=C/dt=2026-11-21",
+            ],
         ),
     ],
 )
@@ -85,7 +89,7 @@ def test_a_file_of_a_symbol_names_no_other(make_trade_chunk):
     chunk = make_trade_chunk(*[make_trade(f"COIN{n}/USDT") for n in range(1000)])
     files = list(encode_chunk(chunk, Layout(("symbol",))))
     assert len(files) == 1000
-    alone = list(encode_chunk(make_trade_chunk(make_trade("COIN7/USDT")), Layout(("symbol",))))[0]
+    (alone,) = encode_chunk(make_trade_chunk(make_trade("COIN7/USDT")), Layout(("symbol",)))
     assert max(file.entry.bytes for file in files) <= alone.entry.bytes + 10
 
 
@@ -106,10 +110,8 @@ def test_hive_readers(make_trade_chunk, tmp_path):
     table = pq.read_table(tmp_path / "trades")
     assert Counter(table["symbol"].to_pylist()) == {"A/B": 3, "C/D": 3}
     assert pq.read_table(tmp_path / "trades", filters=[("hour", "=", 1), ("symbol", "=", "A/B")]).num_rows == 1
-    found = duckdb.sql(
-        f"select symbol, hour, count(*) from read_parquet('{tmp_path}/trades/**/*.parquet', hive_partitioning=true) "
-        "group by all order by all"
-    ).fetchall()
+    files = duckdb.read_parquet(f"{tmp_path}/trades/**/*.parquet", hive_partitioning=True)
+    found = files.aggregate("symbol, hour, count(*)").order("all").fetchall()
     assert found == [(symbol, hour, 1) for symbol in ("A/B", "C/D") for hour in ("01", "12", "13")]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from uuid import uuid4
 
 import pytest
@@ -108,6 +109,24 @@ async def test_what_stays_wrong_is_permanent(key, uri, words, credentials, open_
     credentials(*key)
     with pytest.raises(PermanentError, match=f"{uri}.*{words}"):
         await open_store(f"http://{s3_server.endpoint}", uri).probe()
+
+
+async def test_no_credentials(monkeypatch, s3_server):
+    """Without keys, and on a machine that is given none, the error says how to come by some."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", "http://127.0.0.1:9")
+    config = ParquetSinkConfig(uri="s3://market/p", s3_endpoint=f"http://{s3_server.endpoint}")
+    with pytest.raises(TransientError, match=r"no credentials are found; set parquet_sink\.s3_access_key"):
+        open_destination(Config(parquet_sink=config)).probe()
+
+
+async def test_keys_of_the_environment(monkeypatch, s3_server):
+    """Without keys in the configuration those of the environment are taken."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "tickloom")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "tickloom-secret")
+    config = ParquetSinkConfig(uri=f"s3://market/{uuid4().hex}", s3_endpoint=f"http://{s3_server.endpoint}")
+    open_destination(Config(parquet_sink=config)).probe()
 
 
 async def test_a_server_that_is_away_is_transient(credentials, open_store):

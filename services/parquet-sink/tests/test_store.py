@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import time
 from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
+from threading import Lock
 
+import pyarrow as pa
 import pytest
 
+from tests.support.bus import eventually
 from tickloom_core.bus.identity import StreamIdentity
+from tickloom_core.config import ParquetSinkConfig
 from tickloom_core.errors import PermanentError, SupersededError, TransientError
 from tickloom_core.writers import WriterWindow
 from tickloom_parquet_sink.folder import LocalFolder
@@ -46,8 +53,8 @@ def open_store():
     """Open stores on a local root; their threads end with the test."""
     stores = []
 
-    def make(root, folder=LocalFolder):
-        stores.append(ParquetStore(folder(root)))
+    def make(root, folder=LocalFolder, **config):
+        stores.append(ParquetStore(folder(root), ParquetSinkConfig(**config)))
         return stores[-1]
 
     yield make
@@ -258,3 +265,94 @@ async def test_a_window_stays_small(open_store, make_chunk, stored, tmp_path):
     assert len(manifest["writer_window"]) < 6_000
     committed = await open_store(tmp_path).open_partition(0, STREAM)
     assert committed.writers.to_ranges() == window.to_ranges()
+
+
+class CountingFolder(LocalFolder):
+    """A folder that counts how many objects are written at once, and refuses those of one symbol."""
+
+    refused = "none"
+
+    def __init__(self, root):
+        super().__init__(root)
+        self._counting = Lock()
+        self.open = self.most_open = self.written = 0
+
+    def write(self, path, data):
+        if f"symbol={self.refused}%2F" in path:
+            raise TransientError("the disk says no")
+        with self._counting:
+            self.open += 1
+            self.most_open = max(self.most_open, self.open)
+        super().write(path, data)
+        with self._counting:
+            self.open -= 1
+            self.written += 1
+
+
+async def test_a_thousand_symbols(open_store, make_trades, make_chunk, stored, tmp_path):
+    """A chunk of a thousand symbols becomes a file for each, of which never more than the limit are open at once."""
+    chunk = make_chunk([make_trades(n, symbol=f"COIN{n % 1000}/USDT") for n in range(1, 2001)])
+    folder = CountingFolder(tmp_path)
+    await commit(open_store(tmp_path, lambda _: folder, partition_by=("symbol",), max_open_partitions=3), chunk)
+    (manifest,) = stored(tmp_path).read_manifests()
+    assert [file["rows"] for file in manifest["files"]] == [6] * 1000
+    assert len(set(stored(tmp_path).read_ids())) == 6000
+    assert 0 < folder.most_open <= 3
+
+
+async def test_one_file_of_many_fails(open_store, make_trades, make_chunk, stored, tmp_path):
+    """When one file cannot be written the others are given up, nothing is committed, and the next try has all."""
+    chunk = make_chunk([make_trades(n, symbol=f"COIN{n}/USDT") for n in range(500)])
+    folder = CountingFolder(tmp_path)
+    folder.refused = "COIN0"
+    store = open_store(tmp_path, lambda _: folder, partition_by=("symbol",), max_open_partitions=2)
+    await store.open_partition(0, STREAM)
+    with pytest.raises(TransientError, match="the disk says no"):
+        await store.write(chunk)
+    assert folder.written < 50
+    assert stored(tmp_path).read_manifests() == []
+    folder.refused = "none"
+    await store.write(chunk)
+    assert stored(tmp_path).count_rows() == 1500
+
+
+async def test_a_chunk_that_is_given_up(open_store, make_trades, make_chunk, tmp_path):
+    """A write that is cancelled begins no further files."""
+    chunk = make_chunk([make_trades(n, symbol=f"COIN{n}/USDT") for n in range(1000)])
+    folder = CountingFolder(tmp_path)
+    store = open_store(tmp_path, lambda _: folder, partition_by=("symbol",), max_open_partitions=2)
+    await store.open_partition(0, STREAM)
+    writing = asyncio.create_task(store.write(chunk))
+    await eventually(lambda: folder.written > 0, what="the first file")
+    writing.cancel()
+    await asyncio.wait([writing])
+    # Whoever opens the partition next waits for a thread behind the ones that still write.
+    await store.probe()
+    assert folder.written < 1000
+
+
+async def test_lines_of_json(open_store, make_trades, make_chunk, stored, tmp_path):
+    """With another format the files hold the same rows, and the manifest names them all the same."""
+    await commit(open_store(tmp_path, format="ndjson"), make_chunk([make_trades(1), make_trades(2)]))
+    (manifest,) = stored(tmp_path).read_manifests()
+    (file,) = manifest["files"]
+    with pa.CompressedInputStream(str(tmp_path / file["path"]), "zstd") as lines:
+        rows = [json.loads(line) for line in lines.read().splitlines()]
+    assert [row["trade_id"] for row in rows] == [f"{n}-{row}" for n in (1, 2) for row in range(3)]
+    assert file["rows"] == 6
+
+
+async def test_a_sink_that_was_held_up_for_long(open_store, make_trades, make_chunk, stored, tmp_path, monkeypatch):
+    """A sink that wakes up after the manifest it would collide with was compacted away commits nothing."""
+    sleeper, other = open_store(tmp_path), open_store(tmp_path)
+    await sleeper.open_partition(0, STREAM)
+    await commit(other, make_chunk([make_trades(1), make_trades(2)]), make_chunk([make_trades(3)], first=3))
+    first, _ = sorted(tmp_path.glob("_manifest/*/*/*.json"))
+    first.unlink()
+    now_s = time.time()
+    monkeypatch.setattr("tickloom_parquet_sink.store.time.time", lambda: now_s + 3600)
+    with pytest.raises(SupersededError, match="carried partition 0 on to 3 while this one was held up at 0"):
+        await sleeper.write(make_chunk([make_trades(1)]))
+    assert stored(tmp_path).read_ids() == [f"3-{row}" for row in range(3)]
+    assert (await sleeper.open_partition(0, STREAM)).last_sequence == 3
+    await sleeper.write(make_chunk([make_trades(4)], first=4))

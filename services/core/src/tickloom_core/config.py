@@ -161,11 +161,11 @@ class ParquetSinkConfig(ChunkConfig, frozen=True):
     format: Literal["parquet", "ndjson"] = "parquet"
     compression: Literal["zstd", "snappy", "lz4"] = "zstd"
     compression_level: int | None = None
-    """By default 3 for zstd; snappy and lz4 have none."""
+    """By default 3 for zstd; snappy has none."""
     partition_by: tuple[LayoutColumn, ...] = ("exchange", "dt")
     """Columns that become folders, in this order."""
     max_open_partitions: Positive = 350
-    """Files of a chunk that are open at once; the least recently used is closed first."""
+    """Files that are open at once: encoded, and not written yet."""
     s3_endpoint: str | None = None
     s3_region: str = "us-east-1"
     s3_access_key: SecretReference | None = None

@@ -3,16 +3,17 @@
 A file that neither names is no data, whatever it holds. Both are JSON objects, created exclusively and never changed.
 
 A chunk's manifest, `_manifest/<partition:04d>/<day>/<stream:8>-<first_sequence:020d>.json`, is written after all of its
-files. `day` is the UTC date on which JetStream stored the chunk's first message (never earlier than that of the
-manifest before); `stream` is the start of the SHA-256 of "<stream name>/<stream created>": a stream that was deleted
-and made again counts from 1, and must overwrite nothing. Since the name says where a chunk begins, and only one object
-of a name can be created, the chunks of a partition are one chain, however many processes write it.
+files. `day` is the UTC date on which JetStream stored the first message of the chunk before (never earlier than the day
+of that one; for the first chunk, the date on which the stream was made); `stream` is the start of the SHA-256 of
+"<stream name>/<stream created>": a stream that was deleted and made again counts from 1, and must overwrite nothing.
+Since the name follows from the chunk before, and only one object of a name can be created, the chunks of a partition
+are one chain, however many processes write it.
 
 A compaction, `_compaction/<channel>/exchange=<exchange>/dt=<day>/<generation:06d>.json`, replaces the files of one
 channel, venue and day: those of lower generations, and those of chunks up to a sequence of each partition.
 
-Whoever reads lists the manifests first and the compactions afterwards: a manifest is removed only when a compaction
-that covers all of its files has been there for a while.
+Whoever reads them reads the manifests first and lists the compactions afterwards: a manifest is removed only when a
+compaction that covers all of its files has been there for a while.
 """
 
 from __future__ import annotations
@@ -194,7 +195,7 @@ def find_current(compactions: Iterable[Compaction]) -> dict[DayKey, Compaction]:
 
 
 def resolve_files(manifests: Iterable[Manifest], compactions: Iterable[Compaction]) -> list[DataFile]:
-    """Return the files that are data; the compactions must have been listed after the manifests."""
+    """Return the files that are data; the compactions must have been listed after the manifests were read."""
     current = find_current(compactions)
     files = [
         file

@@ -15,13 +15,12 @@ import pyarrow as pa
 
 from tickloom_core.manifests import DataFile, hash_stream
 from tickloom_core.sink import Chunk
+from tickloom_parquet_sink.footer import make_facts
 from tickloom_parquet_sink.formats import PARQUET, Format
-from tickloom_parquet_sink.manifest import SOFTWARE
 from tickloom_parquet_sink.partitioning import DEFAULT_LAYOUT, Layout
 from tickloom_parquet_sink.schemas import SCHEMAS
 from tickloom_parquet_sink.tables import build_parts
 
-FOOTER_PREFIX: Final = "tickloom."
 _CHECKSUM_BYTES: Final = 8
 
 
@@ -43,16 +42,14 @@ def encode_chunk(chunk: Chunk, layout: Layout = DEFAULT_LAYOUT, file_format: For
 
 def _describe(channel: str, chunk: Chunk) -> dict[str, str]:
     """Return what the rows are, where they come from and who wrote them."""
-    facts = {
-        "schema": f"{channel}/{SCHEMAS[channel].version}",
-        "stream": chunk.stream.name,
-        "stream_created": chunk.stream.created,
-        "partition": str(chunk.partition),
-        "first_sequence": str(chunk.first_sequence),
-        "last_sequence": str(chunk.last_sequence),
-        "software": SOFTWARE,
-    }
-    return {f"{FOOTER_PREFIX}{name}": value for name, value in facts.items()}
+    return make_facts(
+        SCHEMAS[channel],
+        stream=chunk.stream.name,
+        stream_created=chunk.stream.created,
+        partition=chunk.partition,
+        first_sequence=chunk.first_sequence,
+        last_sequence=chunk.last_sequence,
+    )
 
 
 def _make_name(chunk: Chunk, data: pa.Buffer) -> str:

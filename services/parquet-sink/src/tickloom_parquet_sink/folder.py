@@ -120,11 +120,10 @@ class LocalFolder(Destination):
         """Delete the file, and the folders that are empty then."""
         file = self._root / path
         with self._translate_errors(path):
-            try:
+            # Another thread or process may be removing the same, or the folder that it leaves empty.
+            with suppress(FileNotFoundError):
                 file.unlink()
-            except FileNotFoundError:
-                return
-            sync_folder(file.parent)
+                sync_folder(file.parent)
         for parent in file.relative_to(self._root).parents[:-1]:
             try:
                 (self._root / parent).rmdir()

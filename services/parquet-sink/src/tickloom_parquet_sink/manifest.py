@@ -7,12 +7,9 @@ continue a chain.
 
 from __future__ import annotations
 
-import base64
-import zlib
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import Final
 
 import msgspec
@@ -28,13 +25,10 @@ from tickloom_core.manifests import (
     make_manifest_path,
 )
 from tickloom_core.sink import Chunk
-from tickloom_core.writers import WriterWindow
 from tickloom_parquet_sink.destination import Destination
-
-SOFTWARE: Final = f"tickloom-parquet-sink {version('tickloom-parquet-sink')}"
+from tickloom_parquet_sink.footer import SOFTWARE
 
 _NS_PER_S: Final = 1_000_000_000
-_Ranges = dict[str, list[list[int]]]
 
 
 def describe_chunk(chunk: Chunk, files: Sequence[DataFile]) -> Manifest:
@@ -50,7 +44,7 @@ def describe_chunk(chunk: Chunk, files: Sequence[DataFile]) -> Manifest:
         stored_ns=chunk.stored_ns,
         files=tuple(files),
         rows=dict(sorted(rows.items())),
-        writer_window=_pack_window(chunk.writers),
+        writer_window=chunk.writers.pack(),
         software=SOFTWARE,
     )
 
@@ -112,32 +106,3 @@ def _check_stream(data: bytes, place: str, stream: StreamIdentity) -> Manifest:
     if manifest.stream != stream:
         raise PermanentError(f"{place} is of another stream, created {manifest.stream.created}: move it away")
     return manifest
-
-
-def unpack_window(text: str) -> WriterWindow:
-    """Return the window of writers that a manifest holds."""
-    differences = msgspec.json.decode(zlib.decompress(base64.b64decode(text)), type=dict[str, list[int]])
-    ranges: _Ranges = {}
-    for writer, flat in differences.items():
-        spans = ranges[writer] = []
-        end = 0
-        for gap, length in zip(flat[::2], flat[1::2], strict=True):
-            spans.append([end + gap, end + gap + length])
-            end += gap + length
-    return WriterWindow.from_ranges(ranges)
-
-
-def _pack_window(window: WriterWindow) -> str:
-    """Return the window as text.
-
-    A writer's batches are spread over the partitions, so its sequences in one of them have gaps everywhere: as plain
-    ranges 4,096 of them took 38 kB in every manifest, as packed differences they take 3.6 kB.
-    """
-    differences: dict[str, list[int]] = {}
-    for writer, ranges in window.to_ranges().items():
-        flat = differences[writer] = []
-        end = 0
-        for first, last in ranges:
-            flat += (first - end, last - first)
-            end = last
-    return base64.b64encode(zlib.compress(msgspec.json.encode(differences))).decode()

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from typing import Final
 
-import pyarrow as pa
 import structlog
 
 from tickloom_core.config import Config
@@ -28,9 +27,6 @@ async def serve(options: SinkOptions, config: Config, stop: Stop) -> None:
         PermanentError: the configuration, the destination or the stream cannot be used.
         TransientError: the bus or the destination does not answer at the start.
     """
-
-    # mimalloc, which pyarrow takes by itself, keeps some 25 MB more for the threads that encode and write here.
-    pa.set_memory_pool(pa.system_memory_pool())
 
     @asynccontextmanager
     async def open_store(_: SetAside) -> AsyncIterator[ParquetStore]:

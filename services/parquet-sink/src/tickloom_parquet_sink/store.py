@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from functools import partial
@@ -13,6 +14,7 @@ import structlog
 
 from tickloom_core.bus.identity import StreamIdentity
 from tickloom_core.config import ParquetSinkConfig
+from tickloom_core.errors import SupersededError
 from tickloom_core.manifests import DataFile
 from tickloom_core.sink import Chunk, Committed
 from tickloom_core.writers import WriterWindow
@@ -24,7 +26,6 @@ from tickloom_parquet_sink.manifest import (
     find_first_day,
     find_last,
     find_next_day,
-    unpack_window,
     write_manifest,
 )
 from tickloom_parquet_sink.partitioning import Layout
@@ -36,6 +37,9 @@ _T = TypeVar("_T")
 _ENCODERS: Final = 2
 """Chunks encoded at once: each holds its rows a second time while it is."""
 _WRITERS: Final = 8
+_STALE_S: Final = 600.0
+"""Who was held up for so long looks again where the chain ends: the manifest that it would collide with may be gone by
+way of compaction, which leaves manifests alone for longer than this."""
 
 
 class ParquetStore:
@@ -60,6 +64,8 @@ class ParquetStore:
         self._encoders = ThreadPoolExecutor(_ENCODERS, thread_name_prefix="encode")
         self._writers = ThreadPoolExecutor(_WRITERS, thread_name_prefix="write")
         self._next_days: dict[int, str] = {}
+        self._seen_s: dict[int, float] = {}
+        """When it was last seen where each chain ends, by the wall clock, which goes on while a machine sleeps."""
 
     async def probe(self) -> None:
         """Find out whether the destination can be written to.
@@ -78,13 +84,14 @@ class ParquetStore:
             PermanentError: the destination cannot be used, or the manifest not be read.
         """
         await _run(self._writers, self._destination.clear_unfinished)
+        self._seen_s[partition] = time.time()
         found = await _run(self._writers, partial(find_last, self._destination, partition, stream))
         if found is None:
             self._next_days[partition] = find_first_day(stream)
             return Committed(0, WriterWindow())
         manifest, day = found
         self._next_days[partition] = find_next_day(manifest.stored_ns, day)
-        return Committed(manifest.last_sequence, unpack_window(manifest.writer_window))
+        return Committed(manifest.last_sequence, WriterWindow.unpack(manifest.writer_window))
 
     async def write(self, chunk: Chunk) -> None:
         """Write the files of a chunk, then its manifest.
@@ -99,9 +106,12 @@ class ParquetStore:
             entries = await self._write_files(chunk, abandoned)
         finally:
             abandoned.set()
+        if abs(time.time() - self._seen_s[chunk.partition]) > _STALE_S:
+            await self._check_chain(chunk)
         day = self._next_days[chunk.partition]
         manifest = describe_chunk(chunk, entries)
         await _run(self._writers, partial(write_manifest, self._destination, manifest, day))
+        self._seen_s[chunk.partition] = time.time()
         self._next_days[chunk.partition] = find_next_day(chunk.stored_ns, day)
         log.debug("parquet.committed", partition=chunk.partition, last=chunk.last_sequence, rows=manifest.rows)
 
@@ -109,6 +119,16 @@ class ParquetStore:
         """Begin nothing new; what a thread is writing ends by itself."""
         for threads in (self._encoders, self._writers):
             threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _check_chain(self, chunk: Chunk) -> None:
+        found = await _run(self._writers, partial(find_last, self._destination, chunk.partition, chunk.stream))
+        last_sequence = found[0].last_sequence if found else 0
+        # The chunk itself, when the answer to an earlier attempt was lost, is as good as the one before.
+        if last_sequence not in {chunk.first_sequence - 1, chunk.last_sequence}:
+            raise SupersededError(
+                f"another sink has carried partition {chunk.partition} on to {last_sequence} while this one was held "
+                f"up at {chunk.first_sequence - 1}; nothing is stored twice, but let only one have a partition"
+            )
 
     async def _write_files(self, chunk: Chunk, abandoned: Event) -> list[DataFile]:
         """Return what has been written, when all of it has."""

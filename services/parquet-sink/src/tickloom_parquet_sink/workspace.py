@@ -65,12 +65,13 @@ def clear_leftovers(parent: Path) -> None:
     """Remove the folders below `parent` whose process has ended.
 
     Raises:
-        OSError: the folder cannot be read.
+        OSError: `parent` cannot be read.
     """
     if not parent.is_dir():
         return
     for folder in parent.iterdir():
-        with suppress(FileNotFoundError, NotADirectoryError):
+        # What is not ours to open is not ours to clear.
+        with suppress(OSError):
             descriptor = _open_lock(folder)
             try:
                 if _lock(descriptor):

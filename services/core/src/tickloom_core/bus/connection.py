@@ -86,7 +86,8 @@ class Connection:
         try:
             async with asyncio.timeout(2):
                 await self.client.close()
-        except (nats.errors.Error, TimeoutError, OSError) as error:
+        except (nats.errors.Error, TimeoutError, OSError, RuntimeError) as error:
+            # RuntimeError: the transport of a server that died at this moment is closed already.
             log.debug("bus.close_failed", error=str(error))
 
     @property

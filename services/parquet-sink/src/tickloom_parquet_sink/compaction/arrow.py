@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import pyarrow as pa
@@ -14,6 +15,11 @@ def measure_table(table: pa.Table) -> int:
         table.num_rows * column.type.index_type.bit_width // 8 if pa.types.is_dictionary(column.type) else column.nbytes
         for column in table.columns
     )
+
+
+def join_tables(tables: Iterable[pa.Table]) -> pa.Table:
+    """Return the rows of tables of one schema, with one chunk a column and one dictionary where there is one."""
+    return pa.concat_tables(tables).unify_dictionaries().combine_chunks()
 
 
 def count_up(start: int, end: int, step: int = 1) -> pa.Int64Array:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Final, Literal
+from typing import Final, Literal, cast
 
-from tickloom_core.config import CompactionConfig
+from tickloom_core.config import CompactionConfig, StoredChannel
 from tickloom_core.errors import ConfigError
 from tickloom_core.manifests import Compaction, DataFile, DayKey, Reach
 from tickloom_parquet_sink.compaction.catalog import Catalog, find_chunk_files
 
 NS_PER_S: Final = 1_000_000_000
+_NS_PER_DAY: Final = 86_400 * NS_PER_S
 _READABLE: Final = ".parquet"
 
 Fate = Literal["compact", "expire", "leave"]
@@ -91,14 +92,16 @@ def extend_reach(catalog: Catalog, current: Compaction | None) -> tuple[Reach, .
     return tuple(Reach(partition, stream, last) for (partition, stream), last in sorted(ends.items()))
 
 
+def find_retention_days(rules: CompactionConfig, channel: str) -> int | None:
+    """Return how long days of a channel are kept; None means for ever."""
+    return rules.retention_days.get(cast("StoredChannel", channel))
+
+
 def _choose_fate(day: Day, rules: CompactionConfig, now_ns: int) -> Fate | None:
     if not day.files:
         return None
-    kept_days = rules.retention_days.get(day.key[0])  # type: ignore[call-overload]  # a channel of a later version has none
-    if (
-        kept_days is not None
-        and now_ns >= _find_end_ns(day.key[2]) + timedelta(days=kept_days).total_seconds() * NS_PER_S
-    ):
+    kept_days = find_retention_days(rules, day.key[0])
+    if kept_days is not None and now_ns >= _find_end_ns(day.key[2]) + kept_days * _NS_PER_DAY:
         return "expire"
     if not day.chunks:
         return None

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from tickloom_core.config import CompactionConfig
-from tickloom_parquet_sink.compaction.days import Day
+from tickloom_parquet_sink.compaction.days import Day, find_retention_days
 from tickloom_parquet_sink.compaction.retirement import Replaced
 from tickloom_parquet_sink.destination import ObjectInfo
 
@@ -27,10 +27,10 @@ def print_plan(
 
 def _describe(day: Day, rules: CompactionConfig) -> tuple[str, ...]:
     channel, exchange, dt = day.key
-    size_bytes, rows = (sum(values) for values in zip(*((file.bytes, file.rows) for file in day.files), strict=True))
+    size_bytes, rows = sum(file.bytes for file in day.files), sum(file.rows for file in day.files)
     fate = {
         "compact": f"compacted, generation {day.generation}",
-        "expire": f"removed, older than {rules.retention_days.get(channel)} days",  # type: ignore[call-overload]
+        "expire": f"removed, older than {find_retention_days(rules, channel)} days",
         "leave": "left: not all Parquet",
     }[day.fate]
     left = {"compact": " -> 1", "expire": " -> 0", "leave": ""}[day.fate]

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from tickloom_core.errors import PermanentError
 from tickloom_core.manifests import DataFile
+from tickloom_parquet_sink.compaction.arrow import join_tables
 from tickloom_parquet_sink.destination import Destination
 from tickloom_parquet_sink.schemas import ChannelSchema
 
@@ -29,13 +30,27 @@ class DamagedDayError(PermanentError):
 
 
 def read_tables(destination: Destination, files: Sequence[DataFile], channel: ChannelSchema) -> Iterator[pa.Table]:
-    """Yield the rows of the files, in their order, as tables of the channel's schema.
+    """Yield the rows of the files, in their order, as tables of the channel's schema, of tens of thousands of rows.
 
     Raises:
         DamagedDayError: a file is no Parquet, or has columns that this version does not know.
         TransientError: a file cannot be read at the moment, or is not there any more.
         PermanentError: the destination cannot be used.
     """
+    waiting: list[pa.Table] = []
+    row_count = 0
+    for table in _read_batches(destination, files, channel):
+        waiting.append(table)
+        row_count += table.num_rows
+        # A table of a few rows takes several times what its rows do.
+        if row_count >= _BATCH_ROWS:
+            yield join_tables(waiting)
+            waiting, row_count = [], 0
+    if waiting:
+        yield join_tables(waiting)
+
+
+def _read_batches(destination: Destination, files: Sequence[DataFile], channel: ChannelSchema) -> Iterator[pa.Table]:
     for file, source in _open_files(destination, files):
         try:
             with pq.ParquetFile(source) as parquet:

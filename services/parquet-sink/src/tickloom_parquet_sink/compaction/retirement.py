@@ -111,10 +111,11 @@ def remove_all(destination: Destination, paths: Iterable[Sequence[str]], is_stop
 
     def remove(group: Sequence[str]) -> None:
         for path in group:
-            # What goes together with its folder may be gone by the time that its going is made durable.
+            if is_stopping():
+                return
+            # A local folder that another thread leaves empty may go before this deletion is made durable in it.
             with suppress(ObjectAbsentError):
-                if not is_stopping():
-                    destination.delete(path)
+                destination.delete(path)
 
     with ThreadPoolExecutor(_DELETERS) as deleters:
         for _ in deleters.map(remove, paths):

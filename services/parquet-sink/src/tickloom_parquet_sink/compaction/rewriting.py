@@ -21,8 +21,7 @@ from tickloom_parquet_sink.compaction.row_groups import RowGroups
 from tickloom_parquet_sink.compaction.sorting import DaySort
 from tickloom_parquet_sink.compaction.spill import Spill
 from tickloom_parquet_sink.destination import Destination
-from tickloom_parquet_sink.encoding import FOOTER_PREFIX
-from tickloom_parquet_sink.manifest import SOFTWARE
+from tickloom_parquet_sink.footer import SOFTWARE, make_facts
 from tickloom_parquet_sink.schemas import SCHEMAS, ChannelSchema
 
 _GROUP_SHARE: Final = 16
@@ -97,7 +96,15 @@ class Rewriter:
                 del table  # or it would be held while the next one is sorted
             groups.finish()
             _check_rows(day, sorting, groups.row_count)
-            writer.add_key_value_metadata(_describe_footer(day, channel, sorting))
+            writer.add_key_value_metadata(
+                make_facts(
+                    channel,
+                    generation=day.generation,
+                    rows_read=sorting.rows_read,
+                    rows=groups.row_count,
+                    repeated=sorting.repeated,
+                )
+            )
 
     def _read(self, day: Day, channel: ChannelSchema) -> Iterator[pa.Table]:
         for table in read_tables(self._destination, day.files, channel):
@@ -141,18 +148,6 @@ def _describe(day: Day, files: tuple[DataFile, ...], through: Sequence[Reach], r
         committed_ns=time.time_ns(),
         software=SOFTWARE,
     )
-
-
-def _describe_footer(day: Day, channel: ChannelSchema, sorting: DaySort) -> dict[str, str]:
-    facts = {
-        "schema": f"{channel.channel}/{channel.version}",
-        "generation": str(day.generation),
-        "rows_read": str(sorting.rows_read),
-        "rows": str(sorting.rows_read - sorting.repeated),
-        "repeated": str(sorting.repeated),
-        "software": SOFTWARE,
-    }
-    return {f"{FOOTER_PREFIX}{name}": value for name, value in facts.items()}
 
 
 def _check_rows(day: Day, sorting: DaySort, written: int) -> None:

@@ -93,10 +93,13 @@ class Job:
             return
         self._destination.clear_unfinished()
         try:
-            self._replace_all(days, catalog)
+            damage = self._replace_all(days, catalog)
             self._clean(objects)
         except StopRequestedError:
             log.info("compaction.stopped")
+        else:
+            if damage:
+                raise damage[0]
 
     def _choose(self, days: Sequence[Day]) -> list[Day]:
         wanted = self._options
@@ -106,7 +109,8 @@ class Job:
             if (not wanted.days or day.key[2] in wanted.days) and (not wanted.channels or day.key[0] in wanted.channels)
         ]
 
-    def _replace_all(self, days: Sequence[Day], catalog: Catalog) -> None:
+    def _replace_all(self, days: Sequence[Day], catalog: Catalog) -> list[DamagedDayError]:
+        """Replace the files of each day, and return what is wrong with those that stay as they are."""
         spill = Spill(Path(os.environ.get("TMPDIR") or self._data_dir) / _SPILL_FOLDER)
         rewriter = Rewriter(self._destination, self._rules, spill, self._is_stopping)
         damage: list[DamagedDayError] = []
@@ -118,8 +122,7 @@ class Job:
             except DamagedDayError as error:
                 log.error("compaction.day_damaged", error=str(error))
                 damage.append(error)
-        if damage:
-            raise damage[0]
+        return damage
 
     def _replace(self, day: Day, catalog: Catalog, rewriter: Rewriter) -> None:
         facts = dict(zip(("channel", "exchange", "dt"), day.key, strict=True), generation=day.generation)

@@ -17,7 +17,7 @@ from typing import Any, Final, TypeAlias, cast
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tickloom_parquet_sink.compaction.arrow import count_up, find_ranges, measure_table
+from tickloom_parquet_sink.compaction.arrow import count_up, find_ranges, join_tables, measure_table
 from tickloom_parquet_sink.compaction.spill import Pile, Spill
 
 _POSITION: Final = "_position"
@@ -71,10 +71,10 @@ class DaySort:
             waiting.append(table.append_column(_POSITION, positions))
             size_bytes += measure_table(table)
             if size_bytes >= self._part_bytes:
-                waiting, size_bytes = [_join(waiting)], 0
+                waiting, size_bytes = [join_tables(waiting)], 0
                 yield waiting.pop()
         if waiting:
-            yield _join(waiting)
+            yield join_tables(waiting)
 
     def _sort_symbols(self, pile: Pile) -> Iterator[pa.Table]:
         """Sort a pile that holds all rows of its symbols."""
@@ -172,13 +172,9 @@ class DaySort:
 
 def _take(pile: Pile) -> pa.Table:
     """Return the rows of a pile, which is used up."""
-    table = _join(pile.read())
+    table = join_tables(pile.read())
     pile.remove()
     return table
-
-
-def _join(tables: Iterable[pa.Table]) -> pa.Table:
-    return pa.concat_tables(tables).unify_dictionaries().combine_chunks()
 
 
 def _read_time(table: pa.Table) -> _Column:
