@@ -119,11 +119,10 @@ class LocalFolder(Destination):
     def delete(self, path: str) -> None:
         """Delete the file, and the folders that are empty then."""
         file = self._root / path
-        with self._translate_errors(path):
-            # Another thread or process may be removing the same, or the folder that it leaves empty.
-            with suppress(FileNotFoundError):
-                file.unlink()
-                sync_folder(file.parent)
+        # Another thread or process may be removing the same, or the folder that it leaves empty.
+        with self._translate_errors(path), suppress(FileNotFoundError):
+            file.unlink()
+            sync_folder(file.parent)
         for parent in file.relative_to(self._root).parents[:-1]:
             try:
                 (self._root / parent).rmdir()
