@@ -28,7 +28,7 @@ test: setup ## Run the tests that need nothing but wheels
 	@$(RUN) pytest -m "not servers and not soak" -n $(TEST_WORKERS)
 
 test-servers: setup ## Run the tests that need servers which take longer to install or start
-	@$(RUN) pytest -m servers
+	@$(RUN) pytest -m "servers and not soak" -n $(TEST_WORKERS)
 
 soak: setup ## Run the long forms: full-length loads, many kills
 	@$(RUN) pytest -m soak --timeout 3600
