@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+import pytest
 from structlog.testing import capture_logs
 
 from tests.conformance.base import PARTITIONS, StoreFixtures
@@ -24,6 +25,7 @@ from tickloom_core.config import NatsConfig
 from tickloom_core.sink import Chunk, Committed, Store
 
 OUTAGE_S = 10.0
+LONG_OUTAGE_S = 180.0
 SLOW_WRITE_S = 1.0
 SLOW_ANSWER_S = 0.1
 SLOW_CHUNKS = 4
@@ -70,7 +72,11 @@ def count_chunks() -> int:
 class TroubleConformance(StoreFixtures):
     """A store in trouble costs time, and nothing else."""
 
-    async def test_an_outage(self, stand: Stand) -> None:
+    @pytest.mark.parametrize(
+        "outage_s",
+        [OUTAGE_S, pytest.param(LONG_OUTAGE_S, marks=[pytest.mark.soak, pytest.mark.timeout(900)])],
+    )
+    async def test_an_outage(self, stand: Stand, outage_s: float) -> None:
         """While the medium is away the stream fills, then the spool; when it is back all is stored, once."""
         async with publishing_through_spool(stand.url, stand.folder) as (publisher, spool), stand.carrying():
             publisher.submit(stand.tape.make())
@@ -78,10 +84,10 @@ class TroubleConformance(StoreFixtures):
             stand.medium.interrupt()
             start_s = time.monotonic()
             try:
-                while time.monotonic() < start_s + OUTAGE_S or not publisher.is_blocked or spool.is_empty:
+                while time.monotonic() < start_s + outage_s or not publisher.is_blocked or spool.is_empty:
                     publisher.submit(stand.tape.make(rows=200))
                     await asyncio.sleep(0.05)  # the pace of the publishing
-                    assert time.monotonic() < start_s + OUTAGE_S + 30, "the stream does not fill"
+                    assert time.monotonic() < start_s + outage_s + 30, "the stream does not fill"
             finally:
                 await asyncio.to_thread(stand.medium.restore)
             await stand.has_stored()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, strategies
 
+from tickloom.marketdata.v1.batch_columns_pb2 import BatchColumns
 from tickloom.marketdata.v1.header_pb2 import Header
-from tickloom_core.columns import BookBuffer, EventBuffer, TradeBuffer
+from tickloom_core.columns import MISSING_FLOAT, BookBuffer, EventBuffer, TickerBuffer, TradeBuffer
+from tickloom_core.errors import PoisonousMessageError
 from tickloom_core.events import Event
 from tickloom_core.rows import pick_rows, read_column, read_levels, read_symbols, read_trade_ids
 from tickloom_core.wire import decode, encode
@@ -76,3 +79,29 @@ def test_events():
     batch = decode(encode(Header(exchange="x", channel="events"), buffer))
     assert read_symbols(batch) == ["", "A/B", "A/B"]
     assert list(decode(pick_rows(batch, [2])).rows.detail) == ["detail 2"]
+
+
+def make_tickers():
+    buffer = TickerBuffer()
+    for number in range(4):
+        buffer.symbol_index.append(buffer.index_of("A/B"))
+        buffer.exchange_time_us.append(number)
+        buffer.receive_time_ns.append(number)
+        for name in TickerBuffer.numbers:
+            getattr(buffer, name).append(MISSING_FLOAT)
+        buffer.bid_amount[-1] = float(number)
+    return encode(Header(exchange="x", channel="tickers"), buffer)
+
+
+def test_tickers():
+    """A ticker's amounts are numbers a row, although the levels of a book have columns of the same names."""
+    picked = decode(pick_rows(decode(make_tickers()), [3, 1]))
+    assert read_column(picked, "bid_amount").tolist() == [3.0, 1.0]
+
+
+def test_tickers_that_do_not_fit_together():
+    """A ticker's column of another length is found."""
+    message = BatchColumns.FromString(make_tickers())
+    message.tickers.bid_amount = message.tickers.bid_amount[8:]
+    with pytest.raises(PoisonousMessageError, match="bid_amount"):
+        decode(message.SerializeToString())
