@@ -45,10 +45,10 @@ class Simulator:
         """Put a fault into force."""
         return await self.call("POST", "/faults", {"kind": kind, "venue": venue, **fields})
 
-    async def read_keys(self, venue: str, channel: str, agent: str) -> dict[str, list[Any]]:
-        """Return what was sent, by symbol."""
+    async def read_keys(self, venue: str, channel: str, agent: str, *, kind: str = "sent") -> dict[str, list[Any]]:
+        """Return what was sent, by symbol; `superseded`: what only stood in an answer to a subscription."""
         found = await self.call("GET", f"/truth/keys?agent={agent}&venue={venue}&channel={channel}")
-        return {symbol: keys["sent"] for symbol, keys in found.items() if keys["sent"]}
+        return {symbol: keys[kind] for symbol, keys in found.items() if keys["sent"]}
 
 
 @asynccontextmanager
