@@ -147,7 +147,8 @@ def test_retention(root):
     assert kept == {"7", "2"}
     assert stored.read_table(root, "events").num_rows == 1
     check_tidy(root)
-    assert not {path for path in list_files(root, "trades") if path.endswith((f"-{9:020d}.parquet", "9.parquet"))}
+    removed = [f"dt={today - timedelta(days=age)}" for age in (9, 8)]
+    assert not {path for path in list_files(root, "trades") if any(day in path for day in removed)}
     files = list_files(root, ".")
     run_job(root, retention_days={"trades": 7})
     assert list_files(root, ".") == files
