@@ -26,6 +26,8 @@ from tickloom_core.sink import Chunk, Committed, Store
 
 OUTAGE_S = 10.0
 LONG_OUTAGE_S = 180.0
+OUTAGE_BATCHES = 200
+"""Spread over the outage, however long: enough to fill the stream, and the spool behind it."""
 SLOW_WRITE_S = 1.0
 SLOW_ANSWER_S = 0.1
 SLOW_CHUNKS = 4
@@ -86,7 +88,7 @@ class TroubleConformance(StoreFixtures):
             try:
                 while time.monotonic() < start_s + outage_s or not publisher.is_blocked or spool.is_empty:
                     publisher.submit(stand.tape.make(rows=200))
-                    await asyncio.sleep(0.05)  # the pace of the publishing
+                    await asyncio.sleep(outage_s / OUTAGE_BATCHES)  # the pace of the publishing
                     assert time.monotonic() < start_s + outage_s + 30, "the stream does not fill"
             finally:
                 await asyncio.to_thread(stand.medium.restore)
