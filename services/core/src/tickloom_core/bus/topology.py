@@ -35,8 +35,6 @@ _PARTITIONS_KEY: Final = "tickloom.partitions"
 _MIN_SERVER_VERSION: Final = (2, 14)
 _NAME_TAKEN: Final = 10058
 _REJECTED_MAX_BYTES: Final = 256 * 1024**2
-_MAX_ACK_PENDING: Final = 1_000_000
-_ACK_WAIT_S: Final = 120
 _EPHEMERAL_TTL_S: Final = 15
 _BUCKETS: Final[dict[str, dict[str, Any]]] = {
     LEADER_BUCKET: {"storage": "memory", "max_age": _EPHEMERAL_TTL_S * _NS_PER_S},
@@ -125,6 +123,7 @@ def _describe_bucket(bucket: str, definition: dict[str, Any], replicas: int) -> 
 
 
 async def _ensure_consumer(connection: Connection, sink: str, partition: int) -> None:
+    """Make the consumer that stands for what a sink has committed; nothing is ever pulled from it."""
     consumer = make_consumer(sink, partition)
     answer = await connection.request(f"$JS.API.CONSUMER.INFO.{STREAM}.{consumer}")
     if "error" not in answer:
@@ -136,10 +135,8 @@ async def _ensure_consumer(connection: Connection, sink: str, partition: int) ->
             "name": consumer,
             "durable_name": consumer,
             "ack_policy": "all",
-            "ack_wait": _ACK_WAIT_S * _NS_PER_S,
             "deliver_policy": "all",
             "filter_subject": subject_filter,
-            "max_ack_pending": _MAX_ACK_PENDING,
         },
         "action": "create",
     }
